@@ -1,0 +1,234 @@
+"""What an account is. Knows no Redis."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from redispool.arguments import MAX_SESSIONS, check_account_name, check_text, check_whole
+from redispool.errors import ConfigError, NotHeld
+from redispool.events import Event, Events
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from redispool.lease import Lease
+    from redispool.private_key import PrivateKey
+
+_HASH_DIGITS = 15  # 60 bits: Python leaves integers of that size as they are when it hashes
+
+
+def hash_of_name(name: str) -> str:
+    """The `account_hash` of an account of that name, the same on every host."""
+    return hashlib.sha256(name.encode()).hexdigest()[:_HASH_DIGITS]
+
+
+class Home(Protocol):
+    """The pool that an account is in, as the account sees it."""
+
+    def acquire_for(self, account: Account) -> None:
+        """Lease the account that the object names, for the object."""
+
+    def release_for(self, account: Account, cooldown: float) -> None:
+        """Release the object's lease."""
+
+    def rewrite(self, account: Account, attribute: str, value: Any) -> None:
+        """Write a changed name or credential through to Redis."""
+
+
+class Account:
+    """A user account, as in `Exscript.account`; in a pool, what it does, it does for every host.
+
+    Args:
+        name: the user name, 1 to 512 bytes of UTF-8, without control characters.
+        password: the authentication password.
+        password2: the authorization password; where it is None, the password serves.
+        key: a private key, if the login needs one.
+        needs_lock: False: the account is handed out in turn but never locked.
+        max_sessions: how many may hold the account at a time.
+        labels: names and values by which it can be chosen.
+
+    Raises:
+        ConfigError: an argument makes no sense; the message says which.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        password: str = "",
+        password2: str | None = None,
+        key: PrivateKey | None = None,
+        needs_lock: bool = True,
+        *,
+        max_sessions: int = 1,
+        labels: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name = check_account_name(name)
+        self.password = check_text("the password", password)
+        self.authorization_password = None if password2 is None else check_text("the authorization password", password2)
+        self.key = key
+        self.needs_lock = bool(needs_lock)
+        self.max_sessions = check_whole("max_sessions", max_sessions, 1, MAX_SESSIONS)
+        self.labels = _check_labels(labels)
+        self._start()
+
+    def _start(self) -> None:
+        """What belongs to this process, and is neither copied nor pickled."""
+        self.lease: Lease | None = None
+        self._events: Events | None = None
+        self._home: Home | None = None
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        private = ("lease", "_events", "_home", "_lock")
+        return {name: value for name, value in self.__dict__.items() if name not in private}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._start()
+
+    def __repr__(self) -> str:
+        held = " held" if self.lease is not None else ""
+        return f"<{type(self).__name__} {self.name!r}{held}>"
+
+    def __eq__(self, other: object) -> bool:
+        return self.name == other.name if isinstance(other, Account) else NotImplemented
+
+    def __hash__(self) -> int:
+        return int(self.account_hash, 16)
+
+    @property
+    def account_hash(self) -> str:
+        """Names the account without telling its name; the same on every host and in every process."""
+        return hash_of_name(self.name)
+
+    @property
+    def events(self) -> Events:
+        """The account's events in this process."""
+        if self._events is None:  # made when somebody asks: a pool may have 100,000 accounts
+            self._events = Events()
+        return self._events
+
+    @property
+    def acquired_event(self) -> Event:
+        """Emitted with the account after it was acquired."""
+        return self.events.acquired
+
+    @property
+    def released_event(self) -> Event:
+        """Emitted with the account after it was released."""
+        return self.events.released
+
+    @property
+    def changed_event(self) -> Event:
+        """Emitted with the account after its name or a password was changed through this object."""
+        return self.events.changed
+
+    def __enter__(self) -> Self:
+        if self.lease is None:
+            self.acquire()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.release()
+
+    @contextmanager
+    def context(self) -> Iterator[Self]:
+        """For a `with` block around an already acquired account: it is released at the end."""
+        try:
+            yield self
+        finally:
+            self.release()
+
+    def acquire(self, signal: bool = True) -> None:
+        """Wait for this account and lock it; no effect where `needs_lock` is False.
+
+        Args:
+            signal: whether to emit `acquired_event`.
+
+        Raises:
+            UnknownAccount: it is no longer in its pool.
+        """
+        if not self.needs_lock:
+            return
+        if self._home is None:
+            self._lock.acquire()
+        else:
+            self._home.acquire_for(self)
+        if signal:
+            self.acquired_event(self)
+
+    def release(self, signal: bool = True, *, cooldown: float = 0.0) -> None:
+        """Unlock the account; no effect where `needs_lock` is False.
+
+        Args:
+            signal: whether to emit `released_event`.
+            cooldown: seconds that the account rests before it is handed out again.
+
+        Raises:
+            NotHeld: it is not held.
+            LeaseLost: it was held, but the lease ended before this call.
+        """
+        if not self.needs_lock:
+            return
+        if self._home is not None:
+            self._home.release_for(self, cooldown)
+        elif self._lock.locked():
+            self._lock.release()
+        else:
+            raise NotHeld(f"account {self.name!r} is not held; acquire it first")
+        if signal:
+            self.released_event(self)
+
+    def get_name(self) -> str:
+        """The name of the account."""
+        return self.name
+
+    def get_password(self) -> str:
+        """The authentication password."""
+        return self.password
+
+    def get_authorization_password(self) -> str:
+        """The authorization password; the authentication password where there is none."""
+        return self.authorization_password or self.password
+
+    def get_key(self) -> PrivateKey | None:
+        """The private key, if any."""
+        return self.key
+
+    def set_name(self, name: str) -> None:
+        """Rename the account; in a pool, for every host and at once.
+
+        Raises:
+            AccountExists: the pool has an account of that name.
+            UnknownAccount: it is no longer in its pool.
+        """
+        self._change("name", check_account_name(name))
+
+    def set_password(self, password: str) -> None:
+        """Change the password; in a pool, every host sees it at its next acquisition."""
+        self._change("password", check_text("the password", password))
+
+    def set_authorization_password(self, password: str | None) -> None:
+        """Change the authorization password; None: the password serves."""
+        self._change(
+            "authorization_password",
+            None if password is None else check_text("the authorization password", password),
+        )
+
+    def _change(self, attribute: str, value: Any) -> None:
+        if self._home is not None:
+            self._home.rewrite(self, attribute, value)
+        setattr(self, attribute, value)
+        self.changed_event(self)
+
+
+def _check_labels(labels: Mapping[str, str] | None) -> dict[str, str]:
+    if labels is None:
+        return {}
+    if not isinstance(labels, Mapping) or not all(isinstance(text, str) for pair in labels.items() for text in pair):
+        raise ConfigError("labels must be a mapping of strings to strings")
+    return dict(labels)

@@ -1,0 +1,123 @@
+"""Runs a flow on a client: the only place that talks to Redis."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import redis
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    ClusterDownError,
+    ClusterError,
+    MasterDownError,
+    NoScriptError,
+    ReadOnlyError,
+    RedisClusterException,
+    ResponseError,
+    TryAgainError,
+)
+
+from redispool.errors import ProtocolMismatch
+from redispool.protocol.commands import Block, Call, Command, Flow, Pause, Plain, Unavailable
+
+if TYPE_CHECKING:
+    from redispool.protocol.commands import Argument
+
+T = TypeVar("T")
+
+_REFUSED = (AuthenticationError, AuthorizationError)
+_OUTAGE = (
+    redis.ConnectionError, redis.TimeoutError, BusyLoadingError, ReadOnlyError, ClusterDownError, ClusterError,
+    RedisClusterException, TryAgainError, MasterDownError, OSError,
+)  # fmt: skip
+_OUTAGE_REPLIES = ("UNBLOCKED", "LOADING", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "NOREPLICAS", "BUSY")
+
+
+def translated(error: Exception) -> Exception:
+    """A client library's error as the flows know it: an outage, foreign data, or itself."""
+    if isinstance(error, _OUTAGE) and not isinstance(error, _REFUSED):
+        return Unavailable(error)
+    if isinstance(error, ResponseError):
+        text = str(error)
+        if text.startswith(_OUTAGE_REPLIES):
+            return Unavailable(error)
+        if "WRONGTYPE" in text:
+            return ProtocolMismatch(
+                "a key where redispool keeps its data holds something else; remove it, or use another namespace "
+                f"or pool name ({text})"
+            )
+    return error
+
+
+class Wire:
+    """What carries a flow's commands to the server, for callers that block.
+
+    Args:
+        client: a client of our own (`redispool.connect.private_client`), or a cluster's.
+    """
+
+    def __init__(self, client: redis.Redis | redis.RedisCluster) -> None:
+        self.client = client
+
+    def perform(self, command: Command) -> Any:
+        """Carry out one command; its reply. Raises Unavailable in an outage."""
+        try:
+            match command:
+                case Call():
+                    return self._call(command)
+                case Block():
+                    reply = self.send("BLPOP", command.mailbox, command.seconds)
+                    return None if reply is None else reply[1]
+                case Plain():
+                    return self.send(*command.words)
+                case Pause():
+                    return time.sleep(command.seconds)
+        except Exception as error:
+            better = translated(error)
+            if better is error:
+                raise
+            raise better from None
+
+    def _call(self, call: Call) -> Any:
+        try:
+            return self.send("EVALSHA", call.script.sha, 1, call.key, *call.arguments)
+        except NoScriptError:  # the server is new, was restarted, or was told to forget
+            return self.send("EVAL", call.script.text, 1, call.key, *call.arguments)
+
+    def send(self, *words: Argument) -> Any:
+        """Send a command and read its reply as bytes, whatever the client would make of it."""
+        if isinstance(self.client, redis.RedisCluster):
+            return self.client.execute_command(*words, NEVER_DECODE=True)
+        pool = self.client.connection_pool
+        connection = pool.get_connection()
+        try:
+            connection.send_command(*words)
+            return connection.read_response(disable_decoding=True)
+        except (ResponseError, NoScriptError) as error:
+            if isinstance(translated(error), Unavailable):
+                connection.disconnect()  # another server may be the right one by now
+            raise
+        except BaseException:
+            connection.disconnect()  # the reply may still come, and must not be taken for another's
+            raise
+        finally:
+            pool.release(connection)
+
+
+def run(flow: Flow[T], wire: Wire) -> T:
+    """Feed a flow until it returns. Whatever is raised here, Ctrl-C too, is thrown into it so that it can clean up."""
+    resume, value = flow.send, None
+    while True:
+        try:
+            command = resume(value)
+            resume, value = flow.send, wire.perform(command)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        except BaseException as error:
+            if flow.gi_frame is None:  # type: ignore[attr-defined]  # it is the flow's own last word
+                raise
+            resume, value = flow.throw, error

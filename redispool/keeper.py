@@ -1,0 +1,140 @@
+"""The keeper: one thread a process that renews every lease which the process holds."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+import time
+from collections import defaultdict
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from redispool.lease import Lease
+
+log = logging.getLogger("redispool")
+
+
+class Schedule:
+    """Which leases are to be renewed when. Knows no thread, so that any kind of keeper can follow it."""
+
+    def __init__(self) -> None:
+        self._leases: dict[str, Lease] = {}
+
+    def add(self, lease: Lease) -> None:
+        """Renew the lease from now on."""
+        self._leases[lease.token] = lease
+
+    def discard(self, lease: Lease) -> None:
+        """Renew the lease no more."""
+        self._leases.pop(lease.token, None)
+
+    def next_due(self) -> float | None:
+        """When the next renewal is due, by the monotonic clock; None when there is nothing to renew."""
+        return min((lease.renew_at for lease in list(self._leases.values())), default=None)
+
+    def due(self, now: float) -> list[list[Lease]]:
+        """The leases of each pool in which one is due: a pool's are renewed together, in one call."""
+        by_home: dict[int, list[Lease]] = defaultdict(list)
+        for lease in list(self._leases.values()):
+            by_home[id(lease.home)].append(lease)
+        return [leases for leases in by_home.values() if any(lease.renew_at <= now for lease in leases)]
+
+    def postpone(self, leases: Iterable[Lease], now: float) -> None:
+        """The server could not be reached: try again soon, until a lease is really over."""
+        for lease in leases:
+            lease.renew_at = now + min(lease.ttl / 10, 1.0)
+            if now >= lease.valid_until:
+                self.lose(lease)
+
+    def lose(self, lease: Lease) -> None:
+        """The lease is over; its holder is told."""
+        self.discard(lease)
+        try:
+            lease.mark_lost()
+        except Exception:
+            log.exception("a callback of lost_event failed")
+
+
+class Keeper:
+    """Follows the schedule in a daemon thread, which starts with the first lease and again after a fork."""
+
+    def __init__(self) -> None:
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._wake_at = math.inf
+        # a SimpleQueue may be put to from anywhere, the garbage collector included
+        self._inbox: SimpleQueue[Lease | None] = SimpleQueue()
+        self.schedule = Schedule()
+
+    def watch(self, lease: Lease) -> None:
+        """Renew the lease until it is released or lost."""
+        self.schedule.add(lease)
+        if self._thread is None:
+            with self._starting:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="redispool-keeper", daemon=True)
+                    self._thread.start()
+        if lease.renew_at < self._wake_at:
+            self._inbox.put(None)
+
+    def forget(self, lease: Lease) -> None:
+        """Renew the lease no more."""
+        self.schedule.discard(lease)
+
+    def abandon(self, lease: Lease) -> None:
+        """Give back a lease whose handle is gone."""
+        self.schedule.discard(lease)
+        self._inbox.put(lease)
+
+    def _run(self) -> None:
+        while True:
+            self._wake_at = math.inf  # before looking: whoever adds a lease from here on wakes us
+            due = self.schedule.next_due()
+            if due is not None:
+                self._wake_at = due
+            try:
+                lease = self._inbox.get(timeout=None if due is None else max(0.0, due - time.monotonic()))
+            except Empty:
+                lease = None
+            if lease is not None:
+                self._give_back(lease)
+            for leases in self.schedule.due(time.monotonic()):
+                self._renew(leases)
+
+    def _renew(self, leases: list[Lease]) -> None:
+        try:
+            lost = leases[0].home.renew_leases(leases)
+        except Exception as error:  # noqa: BLE001 - whatever it was, the other pools' leases need the keeper
+            log.warning("could not renew %d leases, trying again: %s", len(leases), error)
+            self.schedule.postpone(leases, time.monotonic())
+        else:
+            for lease in lost:
+                self.schedule.lose(lease)
+
+    def _give_back(self, lease: Lease) -> None:
+        try:
+            lease.home.release_lease(lease)
+        except Exception as error:  # noqa: BLE001 - it comes back by its TTL then
+            log.warning("could not give back %r: %s", lease, error)
+
+
+_keeper = Keeper()
+
+
+def keeper() -> Keeper:
+    """The keeper of this process."""
+    return _keeper
+
+
+def _after_fork() -> None:
+    # threads are gone, and the leases are the parent's to renew
+    global _keeper  # noqa: PLW0603
+    _keeper = Keeper()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,124 @@
+"""A lease, and the handle of the account that it is for."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from typing import TYPE_CHECKING, Any, Protocol
+
+from redispool.account import Account
+from redispool.events import Event
+
+if TYPE_CHECKING:
+    from redispool.protocol.flows import Grant
+
+
+class LeaseHome(Protocol):
+    """The pool that a lease is from, as the lease sees it."""
+
+    def renew_lease(self, lease: Lease, ttl: float) -> Any:
+        """Renew one lease now."""
+
+    def abandon(self, lease: Lease) -> None:
+        """Give back a lease that nobody can release any more; called from anywhere, so it must not block."""
+
+
+class Lease:
+    """The right to use an account for a time.
+
+    Attributes:
+        token: what the account's lock in Redis holds; nobody else has it.
+        fence: an integer that grows with every grant in the pool; hand it to a resource that can refuse older ones.
+        owner: who holds the account, as others see it.
+        account: the name of the account.
+        acquired_at: when it was granted, in seconds since 1970 by the server's clock.
+        expires_at: when it ends unless it is renewed, likewise.
+    """
+
+    __slots__ = (
+        "__weakref__", "_home", "_lost", "_lost_event", "account", "acquired_at", "anchored", "expires_at", "fence",
+        "owner", "pid", "released", "renew_at", "token", "ttl", "valid_until",
+    )  # fmt: skip
+
+    def __init__(self, grant: Grant, owner: str, ttl: float, pid: int, home: LeaseHome) -> None:
+        self.token = grant.token
+        self.fence = grant.fence
+        self.owner = owner
+        self.account = grant.account
+        self.acquired_at = grant.acquired_at
+        self.expires_at = grant.expires_at
+        self.valid_until = grant.valid_until  # by this process's monotonic clock, and never later than the server's end
+        self.ttl = ttl
+        self.pid = pid
+        self.renew_at = self.valid_until - ttl * 2 / 3
+        self.released = False
+        self.anchored = False  # somebody can release it without its handle
+        self._home = home
+        self._lost = False
+        self._lost_event: Event | None = None
+
+    def __repr__(self) -> str:
+        state = "released" if self.released else "lost" if self.lost else "held"
+        return f"<Lease of {self.account!r} by {self.owner!r}, fence {self.fence}, {state}>"
+
+    @property
+    def home(self) -> Any:
+        """The pool that the lease is from."""
+        return self._home
+
+    @property
+    def lost(self) -> bool:
+        """Whether the lease ended before it was released."""
+        return self._lost or (not self.released and time.monotonic() >= self.valid_until)
+
+    @property
+    def lost_event(self) -> Event:
+        """Emitted with the lease, from the keeper, when it was lost."""
+        if self._lost_event is None:
+            self._lost_event = Event()
+        return self._lost_event
+
+    def renew(self, ttl: float | None = None) -> Any:
+        """Renew the lease now, for `ttl` seconds (default: those it was taken for).
+
+        Raises:
+            LeaseLost: it is over.
+        """
+        return self._home.renew_lease(self, self.ttl if ttl is None else ttl)
+
+    def extended(self, expires_at: float, valid_until: float) -> None:
+        """The server has renewed the lease."""
+        self.expires_at = expires_at
+        self.valid_until = valid_until
+        self.renew_at = valid_until - self.ttl * 2 / 3
+
+    def mark_lost(self) -> None:
+        """The lease is over, though nobody released it."""
+        if not self._lost and not self.released:
+            self._lost = True
+            self.lost_event(self)
+
+
+class Handle(Account):
+    """What an acquisition gives: the account, bound to the lease of this one acquisition."""
+
+    def __del__(self) -> None:
+        lease = getattr(self, "lease", None)
+        if lease is not None and not lease.released and not lease.anchored:
+            warnings.warn(
+                f"account {lease.account!r} was dropped without release(); it goes back to its pool",
+                ResourceWarning,
+                source=self,
+                stacklevel=2,
+            )
+            lease.home.abandon(lease)
+
+    def __reduce__(self) -> Any:
+        # a copy is the account without the lease, which only this handle may release
+        return _plain_account, (self.__getstate__(),)
+
+
+def _plain_account(state: dict[str, Any]) -> Account:
+    account = Account.__new__(Account)
+    account.__setstate__(state)
+    return account

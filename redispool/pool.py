@@ -1,0 +1,263 @@
+"""The pool, for callers that block."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import weakref
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import redis as redis_py
+
+from redispool.arguments import check_namespace, check_pool_name, check_seconds
+from redispool.connect import connect, private_client, slice_seconds
+from redispool.drivers import Wire, run
+from redispool.errors import NotHeld
+from redispool.identity import new_token
+from redispool.keeper import keeper
+from redispool.lease import Handle, Lease
+from redispool.operations import Operations, PoolStatus, check_terms
+from redispool.protocol.flows import PoolFlows
+from redispool.protocol.keys import PoolKeys
+from redispool.sealing import Cipher, seal_from
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from redispool.account import Account
+    from redispool.protocol.commands import Flow
+
+T = TypeVar("T")
+log = logging.getLogger("redispool")
+_KEEPER_TIMEOUT = 1.0  # seconds; one server that hangs must not make the keeper late for the others
+
+
+def private_name() -> str:
+    """A name for a pool that nobody else knows."""
+    return f"private:{new_token()}:{secrets.token_hex(4)}"
+
+
+def _remove_private(wire: Wire, flows: PoolFlows) -> None:
+    """A private pool goes with its creator."""
+    try:
+        run(flows.reset(leave_no_trace=True), wire)
+    except Exception as error:  # noqa: BLE001 - it runs at exit; doctor finds what is left
+        log.debug("private pool %s stays behind: %s", flows.keys.pool, error)
+
+
+class AccountPool:
+    """A pool of accounts that every host shares, as `Exscript.account.AccountPool` is shared by threads.
+
+    Args:
+        accounts: an account, or a list of them, to begin with (see `add_account`).
+        name: the pool's name; the same name (and namespace) on any host is the same pool. None: a private pool,
+            removed from Redis when its creator ends.
+        redis: a URL, or a client of redis-py; default: the environment variable REDISPOOL_URL, else
+            redis://localhost:6379/0.
+        namespace: what the names of all keys begin with.
+        ttl: seconds that a lease lives without renewal; 0.05 or more.
+        auto_renew: whether a background thread renews the leases while this process lives.
+        max_lease: seconds that a lease may last in all, however often it is renewed.
+        cipher: key, or keys, to seal the credentials with (`cryptography.fernet.Fernet.generate_key()`), or a
+            callable that returns them; default: the environment variable REDISPOOL_KEY, else unsealed.
+        patience: seconds to ride out an outage where a call has no deadline of its own.
+
+    Raises:
+        ConfigError: an argument makes no sense; the message says which.
+    """
+
+    def __init__(
+        self,
+        accounts: Account | Iterable[Account] | None = None,
+        *,
+        name: str | None = None,
+        redis: str | redis_py.Redis | redis_py.RedisCluster | None = None,
+        namespace: str = "redispool",
+        ttl: float = 60.0,
+        auto_renew: bool = True,
+        max_lease: float | None = None,
+        cipher: Cipher = None,
+        patience: float = 30.0,
+    ) -> None:
+        keys = PoolKeys(check_namespace(namespace), private_name() if name is None else check_pool_name(name))
+        terms = check_terms(ttl, auto_renew, max_lease)
+        seal = seal_from(cipher)
+        check_seconds("patience", patience)
+        client = connect(redis) if redis is None or isinstance(redis, str) else redis
+        self._wire = Wire(private_client(client))
+        flows = PoolFlows(keys, patience=patience, slice_seconds=slice_seconds(self._wire.client))
+        self._operations: Operations[Handle] = Operations(flows, seal, terms, Handle, self, keeper)
+        self._keeper_wire: Wire | None = None
+        if name is None:
+            weakref.finalize(self, _remove_private, self._wire, flows)
+        if accounts is not None:
+            self.add_account(accounts)
+
+    def __repr__(self) -> str:
+        return f"<AccountPool {self.name!r}>"
+
+    def _run(self, flow: Flow[T]) -> T:
+        return run(flow, self._wire)
+
+    @property
+    def name(self) -> str:
+        """The name of the pool."""
+        return self._operations.name
+
+    # -- acquire and release -------------------------------------------------------------------------------------
+
+    def acquire_account(
+        self,
+        account: Account | str | None = None,
+        owner: object = None,
+        *,
+        timeout: float | None = None,
+        ttl: float | None = None,
+        priority: int = 0,
+    ) -> Handle:
+        """Wait for the next account in turn, or for the one given; lock it and return its handle.
+
+        Args:
+            account: the account wanted, or its name; None for the next in turn.
+            owner: who holds it, as others see it: a string, the same on every host, or any object of this process;
+                None for this host, process and thread.
+            timeout: seconds to wait; None waits for ever, 0 does not wait.
+            ttl: seconds that the lease lives without renewal; None for the pool's.
+            priority: -1000 to 1000; higher is served first. A minute of waiting weighs as much as one step.
+
+        Raises:
+            AcquireTimeout: no account came free in time.
+            PoolEmpty: the pool has no accounts, or was emptied meanwhile.
+            UnknownAccount: the account asked for is not in the pool.
+        """
+        return self._run(self._operations.acquire(account, owner, timeout, ttl, priority))
+
+    @contextmanager
+    def lease(
+        self,
+        account: Account | str | None = None,
+        owner: object = None,
+        *,
+        timeout: float | None = None,
+        ttl: float | None = None,
+        priority: int = 0,
+    ) -> Iterator[Handle]:
+        """`acquire_account` for a `with` block, at the end of which the account is released.
+
+        Raises:
+            LeaseLost: the lease ended before the block did, and the block did not raise itself.
+        """
+        handle = self.acquire_account(account, owner, timeout=timeout, ttl=ttl, priority=priority)
+        try:
+            yield handle
+        except BaseException:
+            with suppress(NotHeld, redis_py.RedisError):  # the block's own error is the one to be seen
+                handle.release()
+            raise
+        if handle.lease is not None or not handle.needs_lock:
+            handle.release()
+
+    def release_accounts(self, owner: object) -> int:
+        """Release everything that the owner holds, from any host; how many accounts that was."""
+        return self._run(self._operations.release_owner(owner))
+
+    # -- members -------------------------------------------------------------------------------------------------
+
+    def add_account(
+        self, accounts: Account | Iterable[Account], *, progress: Callable[[int, int], None] | None = None
+    ) -> int:
+        """Add one or more accounts; one whose name is known gets the new credentials, and no second seat.
+
+        Args:
+            accounts: an account, or any number of them.
+            progress: called with (accounts done, accounts in all) now and then.
+
+        Returns:
+            How many were new.
+        """
+        return self._run(self._operations.add(accounts, progress))
+
+    def remove_account(self, accounts: Account | str | Iterable[Account | str]) -> None:
+        """Remove accounts from the rotation; one that is held is gone when its holder releases it.
+
+        Raises:
+            UnknownAccount: one of them is not in the pool; none has been removed.
+        """
+        self._run(self._operations.remove(accounts))
+
+    def reset(self) -> None:
+        """Remove all accounts, end all leases, and send those who wait away (`PoolEmpty`)."""
+        self._run(self._operations.reset())
+
+    def has_account(self, account: Account | str) -> bool:
+        """Whether the account is in the pool."""
+        return self._run(self._operations.has(account))
+
+    __contains__ = has_account
+
+    def get_account_from_hash(self, account_hash: str | int) -> Account | None:
+        """The account with the given `account_hash` or `hash(account)`, or None."""
+        return self._run(self._operations.find_by_hash(account_hash))
+
+    def get_account_from_name(self, name: str) -> Account | None:
+        """The account with the given name, or None."""
+        return self._run(self._operations.find("name", name))
+
+    def n_accounts(self) -> int:
+        """How many accounts are in the pool."""
+        return self._run(self._operations.count())
+
+    __len__ = n_accounts
+
+    def __bool__(self) -> bool:
+        return True  # a pool without accounts is still a pool
+
+    @property
+    def accounts(self) -> list[Account]:
+        """The accounts of the pool, in the order in which they were added."""
+        return self._run(self._operations.list("members"))
+
+    @property
+    def unlocked_accounts(self) -> list[Account]:
+        """The accounts with a free seat, in the order in which they will be handed out."""
+        return self._run(self._operations.list("rotation"))
+
+    def __iter__(self) -> Iterator[Account]:
+        return iter(self.accounts)
+
+    def status(self) -> PoolStatus:
+        """How many accounts are free, held, cooling, and each lease with its owner and age."""
+        return self._run(self._operations.status())
+
+    # -- what its accounts, its leases and the keeper turn to ----------------------------------------------------
+
+    def acquire_for(self, account: Account) -> None:
+        """Lease the account that the object names, for the object; what `Account.acquire` does."""
+        self._run(self._operations.acquire_for(account))
+
+    def release_for(self, account: Account, cooldown: float) -> None:
+        """Release the object's lease; what `Account.release` does."""
+        self._run(self._operations.release_for(account, cooldown))
+
+    def rewrite(self, account: Account, attribute: str, value: Any) -> None:
+        """Write a changed name or credential through; what the setters of `Account` do."""
+        self._run(self._operations.rewrite(account, attribute, value))
+
+    def renew_lease(self, lease: Lease, ttl: float) -> None:
+        """Renew one lease now; what `Lease.renew` does."""
+        self._run(self._operations.renew_lease(lease, ttl))
+
+    def renew_leases(self, leases: list[Lease]) -> list[Lease]:
+        """Renew leases in one call, and say which are over; what the keeper does."""
+        if self._keeper_wire is None:
+            self._keeper_wire = Wire(private_client(self._wire.client, socket_timeout=_KEEPER_TIMEOUT))
+        return run(self._operations.renew(leases), self._keeper_wire)
+
+    def release_lease(self, lease: Lease) -> None:
+        """Release a lease whose handle is gone; what the keeper does."""
+        self._run(self._operations.release(lease))
+
+    def abandon(self, lease: Lease) -> None:
+        """Leave it to the keeper to release a lease."""
+        keeper().abandon(lease)

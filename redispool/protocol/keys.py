@@ -1,0 +1,59 @@
+"""The name of every Redis key, in one place.
+
+`{...}` is the hash tag: all keys of one pool are in one cluster slot. The scripts build the names
+of a pool's keys from the first one, `meta` (see `lua/shared/open.lua`):
+
+| key | type | what |
+|---|---|---|
+| `NS:{POOL}:meta` | hash | protocol version, fence counter, queue stamp, number of free seats |
+| `NS:{POOL}:members` | list | every account's name, in the order added: membership |
+| `NS:{POOL}:rotation` | list | the accounts with a free seat; the head is next: the round-robin order |
+| `NS:{POOL}:places` | hash | name -> its entries in the rotation; negative: all of them stale |
+| `NS:{POOL}:idle:NAME` | list | the free seats of an account with `max_sessions` over 1 |
+| `NS:{POOL}:accounts` | hash | name -> record |
+| `NS:{POOL}:hashes` | hash | account_hash -> name |
+| `NS:{POOL}:lock:SEAT` | string, PX | the holder's token: **the** lock. No lock key, no lease |
+| `NS:{POOL}:leases` | zset | token -> expiry, server ms |
+| `NS:{POOL}:held` | hash | token -> seat, owner, fence, since |
+| `NS:{POOL}:owner:OWNER` | set | the owner's tokens |
+| `NS:{POOL}:queue`, `:queue:NAME` | zset | waiting tokens by (priority, arrival), for any account, for one |
+| `NS:{POOL}:requests` | hash | token -> mailbox, owner, ttl, what is wanted |
+| `NS:{POOL}:mail:BOX`, `:alive:BOX` | list, string; PX | the mailbox that acquire blocks on; that its reader lives |
+| `NS:{POOL}:cooling` | zset | seat -> back at, server ms |
+| `NS:pools` | set | the pools of the namespace |
+| `NS:routes` | list | the routing rules that all hosts share |
+
+A seat is one of an account's `max_sessions` places: the first is the account's name, the others
+`NAME<tab>2`, `NAME<tab>3` … (a name has no control characters, so no two seats collide).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class PoolKeys:
+    """The keys of one pool that are named outside of the scripts."""
+
+    namespace: str
+    pool: str
+
+    @property
+    def meta(self) -> str:
+        """The key that every script is given; it names the others after it."""
+        return f"{self.namespace}:{{{self.pool}}}:meta"
+
+    def mailbox(self, box: str) -> str:
+        """The list that a waiter blocks on."""
+        return f"{self.namespace}:{{{self.pool}}}:mail:{box}"
+
+
+def pools_key(namespace: str) -> str:
+    """The set of the namespace's pool names."""
+    return f"{namespace}:pools"
+
+
+def routes_key(namespace: str) -> str:
+    """The list of the namespace's routing rules."""
+    return f"{namespace}:routes"

@@ -1,0 +1,4 @@
+-- Guarantees: nothing changes. Returns the owner's tokens, so many at most.
+-- ARGV[3] owner, [4] how many
+--@include open
+return redis.call('SRANDMEMBER', OWNER .. ARGV[3], ARGV[4])

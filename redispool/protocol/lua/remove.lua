@@ -1,0 +1,21 @@
+-- Guarantees: the accounts are members no more; one that is held ends with its lease; those who wait in vain are told.
+-- Returns {accounts that were removed} | {'again'}: more had expired than one call reclaims; send it again.
+-- ARGV[3...] for each account: name, hash
+--@include members
+if reclaim() then return {'again'} end
+local removed = 0
+for i = 3, #ARGV, 2 do
+  local name, hash = ARGV[i], ARGV[i + 1]
+  local record = redis.call('HGET', ACCOUNTS, name)
+  if record then
+    withdraw(name)
+    for number = 1, sessions_of(record) do redis.call('ZREM', COOLING, seat_of(name, tostring(number))) end
+    redis.call('HDEL', ACCOUNTS, name)
+    redis.call('HDEL', HASHES, hash)
+    redis.call('LREM', MEMBERS, 1, name) -- O(n), and not on a hot path
+    dismiss(queue_of(name), 'unknown')
+    removed = removed + 1
+  end
+end
+if redis.call('EXISTS', MEMBERS) == 0 then dismiss(QUEUE, 'empty') end
+return {removed}

@@ -1,0 +1,49 @@
+-- Guarantees: the account has the new record and name, if nobody changed it since it was read; its seats and its turn stay as they are.
+-- Returns {'done'} | {'exists'} | {'unknown'} | {'changed'} | {'again'}: more had expired than one call reclaims; send it again.
+-- ARGV[3] name, [4] hash, [5] record as read, [6] new name, [7] new hash, [8] new record
+--@include members
+local name, hash, expected, new_name, new_hash, new_record = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+if redis.call('HGET', ACCOUNTS, new_name) == new_record and (name == new_name or redis.call('HEXISTS', ACCOUNTS, name) == 0) then
+  return {'done'} -- by an earlier send
+end
+if reclaim() then return {'again'} end
+local record = redis.call('HGET', ACCOUNTS, name)
+if not record then return {'unknown'} end
+if record ~= expected then return {'changed'} end
+if name == new_name then
+  redis.call('HSET', ACCOUNTS, name, new_record)
+  return {'done'}
+end
+if redis.call('HEXISTS', ACCOUNTS, new_name) == 1 then return {'exists'} end
+
+local function set_in_list(list, rank)
+  local index = redis.call('LPOS', list, name, 'RANK', rank)
+  if index then redis.call('LSET', list, index, new_name) end
+end
+for number = 1, math.max(sessions_of(record), 1) do
+  local seat, new_seat = seat_of(name, tostring(number)), seat_of(new_name, tostring(number))
+  local token = redis.call('GET', LOCK .. seat)
+  local _, owner, fence, since = lease_of(token or '')
+  if token then redis.call('RENAME', LOCK .. seat, LOCK .. new_seat) end
+  if owner then redis.call('HSET', HELD, token, table.concat({new_seat, owner, fence, since}, '\n')) end
+  local rests = redis.call('ZSCORE', COOLING, seat)
+  if rests then
+    redis.call('ZREM', COOLING, seat)
+    redis.call('ZADD', COOLING, rests, new_seat)
+  end
+end
+if redis.call('EXISTS', IDLE .. name) == 1 then redis.call('RENAME', IDLE .. name, IDLE .. new_name) end
+local places = tonumber(redis.call('HGET', PLACES, name) or 0)
+if places > 0 then -- its turn passes to the new name, of which stale entries may be left from before
+  set_in_list(ROTATION, -1)
+  local stale = -tonumber(redis.call('HGET', PLACES, new_name) or 0)
+  redis.call('HSET', PLACES, new_name, stale + 1)
+  if places > 1 then redis.call('HSET', PLACES, name, 1 - places) else redis.call('HDEL', PLACES, name) end
+end
+set_in_list(MEMBERS, 1)
+redis.call('HDEL', ACCOUNTS, name)
+redis.call('HDEL', HASHES, hash)
+redis.call('HSET', ACCOUNTS, new_name, new_record)
+redis.call('HSET', HASHES, new_hash, new_name)
+dismiss(queue_of(name), 'unknown')
+return {'done'}

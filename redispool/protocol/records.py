@@ -1,0 +1,96 @@
+"""An account, and the bytes that stand for it in Redis.
+
+A record is `SESSIONS`, a line feed, and a body: JSON, or that JSON sealed. What the scripts must
+know stands in front, legible to them whether or not the rest is sealed; 0 sessions means that the
+account is never locked.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from redispool.account import Account
+from redispool.private_key import PrivateKey
+from redispool.errors import ProtocolMismatch, SealError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+A = TypeVar("A", bound=Account)
+
+
+class Seal(Protocol):
+    """What turns a body into one that only the holders of the key can read."""
+
+    def close(self, body: bytes, context: str) -> bytes:
+        """Seal a body, bound to what it belongs to."""
+
+    def open(self, sealed: bytes, context: str) -> bytes:
+        """Open a sealed body. Raises SealError when the key or the context is another."""
+
+
+def _key_fields(key: PrivateKey) -> dict[str, str]:
+    fields = {"type": key.get_type(), "filename": key.get_filename(), "password": key.get_password(), "text": key.get_text()}
+    return {name: value for name, value in fields.items() if value}
+
+
+def encode(account: Account, seal: Seal | None, pool: str) -> bytes:
+    """The account's record; sealed, where there is a seal."""
+    fields: dict[str, Any] = {"password": account.password}
+    if account.authorization_password is not None:
+        fields["password2"] = account.authorization_password
+    if account.key is not None:
+        fields["key"] = _key_fields(account.key)
+    if account.labels:
+        fields["labels"] = account.labels
+    if not account.needs_lock:
+        fields["max_sessions"] = account.max_sessions
+    body = json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    if seal is not None:
+        body = seal.close(body, f"{pool}\n{account.name}")
+    return b"%d\n" % (account.max_sessions if account.needs_lock else 0) + body
+
+
+def decode(name: str, record: bytes, seal: Seal | None, pool: str, kind: type[A]) -> A:
+    """The account of that name that the record describes.
+
+    Raises:
+        SealError: the record is sealed, and there is no key, or another one.
+        ProtocolMismatch: the record is none of ours.
+    """
+    sessions, _, body = record.partition(b"\n")
+    try:
+        limit = int(sessions)
+        if not body.startswith(b"{"):
+            body = _open(name, body, seal, pool)
+        fields = json.loads(body.decode("utf-8", "surrogatepass"))
+        return _account(kind, name, limit, fields)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        # from None: the cause would quote the record, and with it a password
+        raise ProtocolMismatch(f"the record of account {name!r} in pool {pool!r} is none that redispool wrote") from None
+
+
+def _open(name: str, body: bytes, seal: Seal | None, pool: str) -> bytes:
+    if seal is None:
+        raise SealError(
+            f"account {name!r} in pool {pool!r} is sealed; give the pool its cipher=, or set REDISPOOL_KEY"
+        )
+    return seal.open(body, f"{pool}\n{name}")
+
+
+def _account(kind: type[A], name: str, limit: int, fields: Mapping[str, Any]) -> A:
+    key = fields.get("key")
+    return kind(
+        name,
+        fields["password"],
+        fields.get("password2"),
+        key=None
+        if key is None
+        else PrivateKey.restore(
+            key.get("type", "rsa"), key.get("filename"), key.get("password", ""), key.get("text")
+        ),
+        needs_lock=limit > 0,
+        max_sessions=limit or fields.get("max_sessions", 1),
+        labels=fields.get("labels"),
+    )

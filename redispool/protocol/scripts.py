@@ -1,0 +1,57 @@
+"""The Lua scripts, each composed of its own file and of the shared ones that it includes."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from importlib import resources
+
+PROTOCOL_VERSION = "1"
+
+_INCLUDE = re.compile(r"^--@include (\w+)\n", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script as the server gets it."""
+
+    name: str
+    text: str
+    sha: str
+
+
+def _compose(name: str) -> str:
+    """The file's text with each included file in its place, once."""
+    folder = resources.files(__package__) / "lua"
+    included: set[str] = set()
+
+    def expand(text: str) -> str:
+        return _INCLUDE.sub(lambda match: include(match[1]), text)
+
+    def include(part: str) -> str:
+        if part in included:
+            return ""
+        included.add(part)
+        return expand((folder / "shared" / f"{part}.lua").read_text("utf-8"))
+
+    return expand((folder / f"{name}.lua").read_text("utf-8"))
+
+
+def _load(name: str) -> Script:
+    text = _compose(name)
+    return Script(name, text, hashlib.sha1(text.encode()).hexdigest())  # noqa: S324 - the name EVALSHA uses
+
+
+ACQUIRE = _load("acquire")
+ADD = _load("add")
+CANCEL = _load("cancel")
+INSPECT = _load("inspect")
+LOOKUP = _load("lookup")
+NAMES = _load("names")
+OWNED = _load("owned")
+RELEASE = _load("release")
+REMOVE = _load("remove")
+RENEW = _load("renew")
+REPLACE = _load("replace")
+RESET = _load("reset")
