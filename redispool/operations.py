@@ -188,7 +188,9 @@ class Operations(Generic[H]):
         seconds = check_seconds("cooldown", cooldown)
         lease = account.lease if isinstance(account, Handle) else self._latest(account.name)
         if lease is None:
-            raise NotHeld(f"account {account.name!r} is not held by this {'handle' if isinstance(account, Handle) else 'process'}")
+            raise NotHeld(
+                f"account {account.name!r} is not held by this {'handle' if isinstance(account, Handle) else 'process'}"
+            )
         yield from self.release(lease, seconds)
         account.lease = None
 
@@ -201,7 +203,9 @@ class Operations(Generic[H]):
         if lease.released:
             raise NotHeld(f"account {lease.account!r} was released already")
         if lease.pid != os.getpid():
-            raise NotHeld(f"account {lease.account!r} was acquired by process {lease.pid}, from which this one was forked")
+            raise NotHeld(
+                f"account {lease.account!r} was acquired by process {lease.pid}, from which this one was forked"
+            )
         self._keeper().forget(lease)
         valid_until = float("-inf") if lease.lost else lease.valid_until
         try:

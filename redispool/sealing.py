@@ -34,7 +34,9 @@ class FernetSeal:
         try:
             content = self._fernet.decrypt(sealed)
         except InvalidToken:
-            raise SealError(f"the record of {where!r} does not open with the given key; check cipher= or REDISPOOL_KEY") from None
+            raise SealError(
+                f"the record of {where!r} does not open with the given key; check cipher= or REDISPOOL_KEY"
+            ) from None
         found, _, body = content.partition(b"\0")
         if found != context.encode("utf-8", "surrogatepass"):
             raise SealError(f"the record of {where!r} was sealed for another account; somebody moved it")

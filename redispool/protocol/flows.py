@@ -146,7 +146,6 @@ class PoolFlows:
         self, script: scripts.Script, *arguments: Argument, deadline: float | None = None, patience: float | None = None
     ) -> Flow[tuple[float, list[Any]]]:
         """Run a script; when it was asked, and what it returned."""
-
         check = "" if self._contacted else "1"
         call = Call(script, self.keys.meta, (scripts.PROTOCOL_VERSION, check, *arguments))
         asked, reply = yield from self._send(call, deadline, patience)
@@ -303,7 +302,9 @@ class PoolFlows:
             yield from self._call(scripts.RELEASE, 0, *tokens)
             count += len(tokens)
 
-    def renew(self, leases: Sequence[tuple[str, float]], max_lease: float | None) -> Flow[list[tuple[float, float] | None]]:
+    def renew(
+        self, leases: Sequence[tuple[str, float]], max_lease: float | None
+    ) -> Flow[list[tuple[float, float] | None]]:
         """Renew leases, given by token and ttl in seconds: for each its new expiry and local end, None where it is over."""
         limit = milliseconds(max_lease or 0)
         results: list[tuple[float, float] | None] = []
@@ -344,9 +345,7 @@ class PoolFlows:
             chunk = rows[start : start + _REMOVE_CHUNK]
             yield from self._call_in_full(scripts.REMOVE, *(word for row in chunk for word in row))
 
-    def replace(
-        self, name: str, account_hash: str, change: Callable[[bytes], tuple[str, str, bytes]]
-    ) -> Flow[None]:
+    def replace(self, name: str, account_hash: str, change: Callable[[bytes], tuple[str, str, bytes]]) -> Flow[None]:
         """Change an account's record, and perhaps its name, whatever others change meanwhile.
 
         Raises:

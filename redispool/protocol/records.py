@@ -11,8 +11,8 @@ import json
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from redispool.account import Account
-from redispool.private_key import PrivateKey
 from redispool.errors import ProtocolMismatch, SealError
+from redispool.private_key import PrivateKey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +31,12 @@ class Seal(Protocol):
 
 
 def _key_fields(key: PrivateKey) -> dict[str, str]:
-    fields = {"type": key.get_type(), "filename": key.get_filename(), "password": key.get_password(), "text": key.get_text()}
+    fields = {
+        "type": key.get_type(),
+        "filename": key.get_filename(),
+        "password": key.get_password(),
+        "text": key.get_text(),
+    }
     return {name: value for name, value in fields.items() if value}
 
 
@@ -68,14 +73,14 @@ def decode(name: str, record: bytes, seal: Seal | None, pool: str, kind: type[A]
         return _account(kind, name, limit, fields)
     except (ValueError, TypeError, KeyError, AttributeError):
         # from None: the cause would quote the record, and with it a password
-        raise ProtocolMismatch(f"the record of account {name!r} in pool {pool!r} is none that redispool wrote") from None
+        raise ProtocolMismatch(
+            f"the record of account {name!r} in pool {pool!r} is none that redispool wrote"
+        ) from None
 
 
 def _open(name: str, body: bytes, seal: Seal | None, pool: str) -> bytes:
     if seal is None:
-        raise SealError(
-            f"account {name!r} in pool {pool!r} is sealed; give the pool its cipher=, or set REDISPOOL_KEY"
-        )
+        raise SealError(f"account {name!r} in pool {pool!r} is sealed; give the pool its cipher=, or set REDISPOOL_KEY")
     return seal.open(body, f"{pool}\n{name}")
 
 
@@ -87,9 +92,7 @@ def _account(kind: type[A], name: str, limit: int, fields: Mapping[str, Any]) ->
         fields.get("password2"),
         key=None
         if key is None
-        else PrivateKey.restore(
-            key.get("type", "rsa"), key.get("filename"), key.get("password", ""), key.get("text")
-        ),
+        else PrivateKey.restore(key.get("type", "rsa"), key.get("filename"), key.get("password", ""), key.get("text")),
         needs_lock=limit > 0,
         max_sessions=limit or fields.get("max_sessions", 1),
         labels=fields.get("labels"),
