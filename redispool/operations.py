@@ -14,12 +14,14 @@ from redispool.arguments import MAX_PRIORITY, check_account_name, check_seconds,
 from redispool.errors import ConfigError, LeaseLost, NotHeld
 from redispool.identity import new_token, owner_name
 from redispool.lease import Handle, Lease
-from redispool.protocol.flows import Grant, PoolFlows, Request
+from redispool.protocol.flows import Grant, LeaseFlows, Request
+from redispool.protocol.membership import MemberFlows
 from redispool.protocol.records import Seal, decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from redispool.protocol.channel import PoolChannel
     from redispool.protocol.commands import Flow
 
 H = TypeVar("H", bound=Handle)
@@ -38,7 +40,7 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LeaseInfo:
-    """One lease of a pool: who has which account; times in seconds since 1970 by the server's clock, `age` in seconds."""
+    """One lease of a pool; times in seconds since 1970 by the server's clock, `age` in seconds."""
 
     account: str
     owner: str
@@ -99,7 +101,8 @@ class Operations(Generic[H]):
     """The operations of one pool in one process, and what the process knows of its accounts and leases.
 
     Args:
-        flows: the flows of the pool.
+        channel: the pool's, over which its flows talk.
+        slice_seconds: how long one BLPOP may take.
         seal: what seals its records, if anything.
         terms: on what terms accounts are handed out.
         handle_type: the class of the handles that acquisitions give.
@@ -109,18 +112,21 @@ class Operations(Generic[H]):
 
     def __init__(
         self,
-        flows: PoolFlows,
+        channel: PoolChannel,
+        slice_seconds: float,
         seal: Seal | None,
         terms: Terms,
         handle_type: type[H],
         face: Any,
         keeper: Callable[[], Watcher],
     ) -> None:
-        self.flows = flows
+        self._keys = channel.keys
+        self._flows = LeaseFlows(channel, slice_seconds=slice_seconds)
+        self._membership = MemberFlows(channel)
         self.terms = terms
         self._seal = seal
         self._handle_type = handle_type
-        self._face = weakref.ref(face)
+        self._face: Callable[[], Any] = weakref.ref(face)
         self._keeper = keeper
         self._members: weakref.WeakValueDictionary[str, Account] = weakref.WeakValueDictionary()
         self._leases: defaultdict[str, list[Lease]] = defaultdict(list)
@@ -128,7 +134,7 @@ class Operations(Generic[H]):
     @property
     def name(self) -> str:
         """The name of the pool."""
-        return self.flows.keys.pool
+        return self._keys.pool
 
     # -- acquire, release, renew ---------------------------------------------------------------------------------
 
@@ -169,7 +175,7 @@ class Operations(Generic[H]):
             want,
             check_whole("priority", priority, -MAX_PRIORITY, MAX_PRIORITY),
         )
-        grant = yield from self.flows.acquire(request, None if timeout is None else check_seconds("timeout", timeout))
+        grant = yield from self._flows.acquire(request, None if timeout is None else check_seconds("timeout", timeout))
         if not grant.token:
             return grant, None
         return grant, Lease(grant, request.owner, seconds, os.getpid(), self._face())
@@ -209,7 +215,7 @@ class Operations(Generic[H]):
         self._keeper().forget(lease)
         valid_until = float("-inf") if lease.lost else lease.valid_until
         try:
-            yield from self.flows.release(lease.token, valid_until, cooldown)
+            yield from self._flows.release(lease.token, valid_until, cooldown)
         except LeaseLost:
             self._drop(lease)
             raise
@@ -226,7 +232,7 @@ class Operations(Generic[H]):
     def release_owner(self, owner: Any) -> Flow[int]:
         """Release all that the owner holds, on any host; how many that was."""
         name = owner_name(owner)
-        count = yield from self.flows.release_owner(name)
+        count = yield from self._flows.release_owner(name)
         for leases in list(self._leases.values()):
             for lease in [one for one in leases if one.owner == name]:
                 self._keeper().forget(lease)
@@ -237,7 +243,7 @@ class Operations(Generic[H]):
     def renew(self, leases: Sequence[Lease], ttl: float | None = None) -> Flow[list[Lease]]:
         """Renew leases of this pool; those that are over."""
         wanted = [(lease.token, lease.ttl if ttl is None else ttl) for lease in leases]
-        results = yield from self.flows.renew(wanted, self.terms.max_lease)
+        results = yield from self._flows.renew(wanted, self.terms.max_lease)
         lost = []
         for lease, result in zip(leases, results, strict=True):
             if result is None:
@@ -261,7 +267,7 @@ class Operations(Generic[H]):
         """Add accounts, or update those that are known; how many were new."""
         found = as_accounts(accounts)
         rows = ((account.name, account.account_hash, encode(account, self._seal, self.name)) for account in found)
-        added = yield from self.flows.add(rows, len(found), progress)
+        added = yield from self._membership.add(rows, len(found), progress)
         for account in found:
             if not isinstance(account, Handle):
                 account._home = self._face()  # noqa: SLF001
@@ -272,7 +278,7 @@ class Operations(Generic[H]):
         """Remove accounts, given themselves or by their names."""
         given = [accounts] if isinstance(accounts, str | Account) else list(accounts)
         names = [name_of(account) for account in given]
-        yield from self.flows.remove([(name, hash_of_name(name)) for name in names])
+        yield from self._membership.remove([(name, hash_of_name(name)) for name in names])
         for name in names:
             self._part_with(name)
 
@@ -290,7 +296,7 @@ class Operations(Generic[H]):
             setattr(changed, attribute, value)
             return changed.name, changed.account_hash, encode(changed, self._seal, self.name)
 
-        yield from self.flows.replace(old, account.account_hash, change)
+        yield from self._membership.replace(old, account.account_hash, change)
         if attribute == "name":
             for lease in self._leases.pop(old, []):
                 lease.account = value
@@ -302,7 +308,7 @@ class Operations(Generic[H]):
 
     def reset(self) -> Flow[None]:
         """Remove all accounts."""
-        yield from self.flows.reset()
+        yield from self._membership.reset()
         for name in list(self._members):
             self._part_with(name)
 
@@ -310,7 +316,7 @@ class Operations(Generic[H]):
 
     def find(self, by: str, value: str) -> Flow[Account | None]:
         """The account of that name or hash, or None."""
-        (member,) = yield from self.flows.lookup(by, [value])
+        (member,) = yield from self._membership.lookup(by, [value])
         return None if member is None else self._member(*member)
 
     def find_by_hash(self, account_hash: Any) -> Flow[Account | None]:
@@ -323,23 +329,23 @@ class Operations(Generic[H]):
 
     def has(self, account: Any) -> Flow[bool]:
         """Whether the account is in the pool."""
-        (member,) = yield from self.flows.lookup("name", [name_of(account)])
+        (member,) = yield from self._membership.lookup("name", [name_of(account)])
         return member is not None
 
     def list(self, which: str) -> Flow[list[Account]]:
         """The accounts of the 'members' or the 'rotation', in their order."""
-        names = yield from self.flows.names(which)
-        found = yield from self.flows.lookup("name", names)
+        names = yield from self._membership.names(which)
+        found = yield from self._membership.lookup("name", names)
         return [self._member(*member) for member in found if member is not None]
 
     def count(self) -> Flow[int]:
         """How many accounts there are."""
-        figures = yield from self.flows.inspect(leases=False)
+        figures = yield from self._membership.inspect(leases=False)
         return figures.accounts
 
     def status(self) -> Flow[PoolStatus]:
         """The pool at this instant."""
-        figures = yield from self.flows.inspect()
+        figures = yield from self._membership.inspect()
         leases = tuple(
             LeaseInfo(
                 row.seat.partition("\t")[0],

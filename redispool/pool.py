@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import weakref
 from contextlib import contextmanager, suppress
@@ -18,8 +19,9 @@ from redispool.identity import new_token
 from redispool.keeper import keeper
 from redispool.lease import Handle, Lease
 from redispool.operations import Operations, PoolStatus, check_terms
-from redispool.protocol.flows import PoolFlows
+from redispool.protocol.channel import PoolChannel
 from redispool.protocol.keys import PoolKeys
+from redispool.protocol.membership import MemberFlows
 from redispool.sealing import Cipher, seal_from
 
 if TYPE_CHECKING:
@@ -38,12 +40,14 @@ def private_name() -> str:
     return f"private:{new_token()}:{secrets.token_hex(4)}"
 
 
-def _remove_private(wire: Wire, flows: PoolFlows) -> None:
-    """A private pool goes with its creator."""
+def _remove_private(wire: Wire, channel: PoolChannel, creator: int) -> None:
+    """A private pool goes with its creator, and not with a process that was forked from it."""
+    if os.getpid() != creator:
+        return
     try:
-        run(flows.reset(leave_no_trace=True), wire)
+        run(MemberFlows(channel).reset(leave_no_trace=True), wire)
     except Exception as error:  # noqa: BLE001 - it runs at exit; doctor finds what is left
-        log.debug("private pool %s stays behind: %s", flows.keys.pool, error)
+        log.debug("private pool %s stays behind: %s", channel.keys.pool, error)
 
 
 class AccountPool:
@@ -86,11 +90,13 @@ class AccountPool:
         check_seconds("patience", patience)
         client = connect(redis) if redis is None or isinstance(redis, str) else redis
         self._wire = Wire(private_client(client))
-        flows = PoolFlows(keys, patience=patience, slice_seconds=slice_seconds(self._wire.client))
-        self._operations: Operations[Handle] = Operations(flows, seal, terms, Handle, self, keeper)
+        channel = PoolChannel(keys, patience=patience)
+        self._operations: Operations[Handle] = Operations(
+            channel, slice_seconds(self._wire.client), seal, terms, Handle, self, keeper
+        )
         self._keeper_wire: Wire | None = None
         if name is None:
-            weakref.finalize(self, _remove_private, self._wire, flows)
+            weakref.finalize(self, _remove_private, self._wire, channel, os.getpid())
         if accounts is not None:
             self.add_account(accounts)
 

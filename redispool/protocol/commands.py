@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from redispool.protocol.scripts import Script
+if TYPE_CHECKING:
+    from redispool.protocol.scripts import Script
 
 Argument: TypeAlias = str | bytes | int | float
 
