@@ -1,0 +1,103 @@
+"""How a flow talks to the server: it rides out outages, and makes sure that both sides speak the same protocol."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING, Any
+
+from redispool.errors import ProtocolMismatch, UnknownAccount
+from redispool.protocol import scripts
+from redispool.protocol.commands import Argument, Call, Flow, Pause, Plain, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from redispool.protocol.keys import PoolKeys
+
+_FIRST_DELAY = 0.01  # seconds
+_LONGEST_DELAY = 1.0
+
+
+class Channel:
+    """Sends commands again until an outage is over.
+
+    Args:
+        patience: seconds to ride out an outage where the caller gave no deadline.
+        clock: a monotonic clock.
+    """
+
+    def __init__(self, *, patience: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.patience = patience
+        self.clock = clock
+        self.contacted = False  # the first contact with a server that cannot be reached raises at once
+
+    def send(
+        self, command: Call | Plain, deadline: float | None = None, patience: float | None = None
+    ) -> Flow[tuple[float, Any]]:
+        """When it was asked, and the reply; rides out an outage until the deadline, or as long as patience lasts."""
+        delay = _FIRST_DELAY
+        while True:
+            asked = self.clock()
+            try:
+                reply = yield command
+            except Unavailable as outage:
+                now = self.clock()
+                if deadline is None:
+                    deadline = asked + (self.patience if patience is None else patience)
+                if not self.contacted or now >= deadline:
+                    raise outage.cause from None
+                yield Pause(min(delay * random.uniform(0.5, 1.0), max(deadline - now, 0.001)))  # noqa: S311 - jitter
+                delay = min(delay * 2, _LONGEST_DELAY)
+            else:
+                self.contacted = True
+                return asked, reply
+
+
+class PoolChannel(Channel):
+    """Runs the scripts of one pool.
+
+    Args:
+        keys: the pool's keys.
+        patience: seconds to ride out an outage where the caller gave no deadline.
+        clock: a monotonic clock.
+    """
+
+    def __init__(self, keys: PoolKeys, *, patience: float, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(patience=patience, clock=clock)
+        self.keys = keys
+
+    def call(
+        self, script: scripts.Script, *arguments: Argument, deadline: float | None = None, patience: float | None = None
+    ) -> Flow[tuple[float, list[Any]]]:
+        """Run a script; when it was asked, and what it returned.
+
+        Raises:
+            ProtocolMismatch: what stands in Redis was not written by this version; nothing has changed.
+        """
+        check_types = "" if self.contacted else "1"
+        command = Call(script, self.keys.meta, (scripts.PROTOCOL_VERSION, check_types, *arguments))
+        asked, reply = yield from self.send(command, deadline, patience)
+        if reply and reply[0] == b"mismatch":
+            raise ProtocolMismatch(
+                f"pool {self.keys.pool!r} holds data of protocol version {reply[1].decode()}, and this redispool "
+                f"speaks version {scripts.PROTOCOL_VERSION}; use the same version of redispool on every host"
+            )
+        if reply and reply[0] == b"wrongtype":
+            key, wanted, found = (part.decode() for part in reply[1:4])
+            raise ProtocolMismatch(
+                f"key {key!r} should hold a {wanted}, and holds a {found}: it is none of redispool's; "
+                "remove it, or use another namespace or pool name"
+            )
+        return asked, reply
+
+    def call_in_full(self, script: scripts.Script, *arguments: Argument) -> Flow[list[Any]]:
+        """Run a script that may first have to reclaim more than one call may."""
+        while True:
+            _, reply = yield from self.call(script, *arguments)
+            if reply != [b"again"]:
+                return reply
+
+    def unknown(self, name: str) -> UnknownAccount:
+        """The error that says that the pool has no such account."""
+        return UnknownAccount(f"account {name!r} is not in pool {self.keys.pool!r}")

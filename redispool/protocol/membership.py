@@ -1,0 +1,162 @@
+"""The members of a pool, step by step: add, remove, change, look up, inspect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from redispool.errors import AccountExists
+from redispool.protocol import scripts
+from redispool.protocol.commands import Flow, Plain
+from redispool.protocol.keys import pools_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from redispool.protocol.channel import PoolChannel
+
+_ADD_CHUNK = 500
+_REMOVE_CHUNK = 100  # each removal walks the list of members
+_LOOKUP_CHUNK = 500
+_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRow:
+    """A lease as the server knows it."""
+
+    token: str
+    seat: str
+    owner: str
+    fence: int
+    acquired_at: float
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """A pool's figures at one instant; `at` by the server's clock."""
+
+    at: float
+    accounts: int
+    free: int
+    cooling: int
+    waiting: int
+    leases: tuple[LeaseRow, ...]
+
+
+class MemberFlows:
+    """What changes or shows the members of a pool.
+
+    Args:
+        channel: the pool's.
+    """
+
+    def __init__(self, channel: PoolChannel) -> None:
+        self.channel = channel
+        self._registered = False
+
+    def add(
+        self, rows: Iterable[tuple[str, str, bytes]], total: int, progress: Callable[[int, int], None] | None
+    ) -> Flow[int]:
+        """Add or update accounts, given by name, hash and record; how many were new."""
+        added = done = 0
+        remaining = iter(rows)
+        while chunk := list(islice(remaining, _ADD_CHUNK)):
+            if not self._registered:
+                yield from self.channel.send(
+                    Plain(("SADD", pools_key(self.channel.keys.namespace), self.channel.keys.pool))
+                )
+                self._registered = True
+            reply = yield from self.channel.call_in_full(scripts.ADD, *(word for row in chunk for word in row))
+            added += reply[0]
+            done += len(chunk)
+            if progress is not None:
+                progress(done, total)
+        return added
+
+    def remove(self, rows: Sequence[tuple[str, str]]) -> Flow[None]:
+        """Remove accounts, given by name and hash. Raises UnknownAccount, before anything has changed."""
+        found = yield from self.lookup("name", [name for name, _ in rows])
+        for (name, _), member in zip(rows, found, strict=True):
+            if member is None:
+                raise self.channel.unknown(name)
+        for start in range(0, len(rows), _REMOVE_CHUNK):
+            chunk = rows[start : start + _REMOVE_CHUNK]
+            yield from self.channel.call_in_full(scripts.REMOVE, *(word for row in chunk for word in row))
+
+    def replace(self, name: str, account_hash: str, change: Callable[[bytes], tuple[str, str, bytes]]) -> Flow[None]:
+        """Change an account's record, and perhaps its name, whatever others change meanwhile.
+
+        Raises:
+            UnknownAccount: the pool has no such account.
+            AccountExists: the pool has an account of the new name.
+        """
+        while True:
+            (member,) = yield from self.lookup("name", [name])
+            if member is None:
+                raise self.channel.unknown(name)
+            record = member[1]
+            new_name, new_hash, new_record = change(record)
+            reply = yield from self.channel.call_in_full(
+                scripts.REPLACE, name, account_hash, record, new_name, new_hash, new_record
+            )
+            if reply[0] == b"done":
+                return
+            if reply[0] == b"exists":
+                raise AccountExists(f"pool {self.channel.keys.pool!r} has an account {new_name!r} already")
+            if reply[0] == b"unknown":
+                raise self.channel.unknown(name)
+
+    def reset(self, *, leave_no_trace: bool = False) -> Flow[None]:
+        """Remove all accounts, end all leases, send all waiters away."""
+        while True:
+            _, (left,) = yield from self.channel.call(scripts.RESET, int(leave_no_trace))
+            if not left:
+                break
+        if leave_no_trace:
+            yield from self.channel.send(
+                Plain(("SREM", pools_key(self.channel.keys.namespace), self.channel.keys.pool))
+            )
+            self._registered = False
+
+    def lookup(self, by: str, values: Sequence[str]) -> Flow[list[tuple[str, bytes] | None]]:
+        """The name and record of each account asked for, `by` 'name' or 'hash'; None for one that there is not."""
+        members: list[tuple[str, bytes] | None] = []
+        for start in range(0, len(values), _LOOKUP_CHUNK):
+            _, reply = yield from self.channel.call(scripts.LOOKUP, by, *values[start : start + _LOOKUP_CHUNK])
+            members += [(row[0].decode(), row[1]) if row else None for row in reply]
+        return members
+
+    def names(self, which: str) -> Flow[list[str]]:
+        """The names of the 'members' in the order added, or of the 'rotation' in the order of their turns."""
+        names: list[str] = []
+        seen: dict[bytes, int] = {}
+        start = 0
+        while True:
+            _, reply = yield from self.channel.call(scripts.NAMES, which, start, start + _PAGE - 1)
+            for name, places in zip(reply[::2], reply[1::2], strict=True):
+                seen[name] = seen.get(name, 0) + 1
+                if which == "members" or seen[name] == places:  # of an account's entries, the last is its turn
+                    names.append(name.decode())
+            if len(reply) < 2 * _PAGE:
+                return names
+            start += _PAGE
+
+    def inspect(self, *, leases: bool = True) -> Flow[Figures]:
+        """The pool's figures and, if wanted, its leases, page by page."""
+        rows: dict[str, LeaseRow] = {}
+        start = 0
+        while True:
+            first, last = (start, start + _PAGE - 1) if leases else (1, 0)
+            _, reply = yield from self.channel.call(scripts.INSPECT, first, last)
+            now, accounts, free, _, cooling, waiting, count = reply[:7]
+            for token, expires, entry in zip(reply[7::3], reply[8::3], reply[9::3], strict=True):
+                seat, owner, fence, since = entry.decode("utf-8", "replace").split("\n")
+                name = token.decode("utf-8", "replace")
+                rows[name] = LeaseRow(name, seat, owner, int(fence), int(since) / 1000, float(expires) / 1000)
+            if count < _PAGE:
+                by_age = tuple(sorted(rows.values(), key=lambda row: row.fence))
+                return Figures(now / 1000, accounts, free, cooling, waiting, by_age)
+            start += _PAGE
