@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from redispool.arguments import MAX_SESSIONS, check_account_name, check_text, check_whole
@@ -77,13 +77,13 @@ class Account:
 
     def _start(self) -> None:
         """What belongs to this process, and is neither copied nor pickled."""
-        self.lease: Lease | None = None
+        self._lease: Lease | None = None
         self._events: Events | None = None
         self._home: Home | None = None
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        private = ("lease", "_events", "_home", "_lock")
+        private = ("_lease", "_events", "_home", "_lock")
         return {name: value for name, value in self.__dict__.items() if name not in private}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -99,6 +99,15 @@ class Account:
 
     def __hash__(self) -> int:
         return int(self.account_hash, 16)
+
+    @property
+    def lease(self) -> Lease | None:
+        """The lease of a held handle, else None."""
+        return None if self._lease is None or self._lease.released else self._lease
+
+    @lease.setter
+    def lease(self, lease: Lease | None) -> None:
+        self._lease = lease
 
     @property
     def account_hash(self) -> str:
@@ -135,13 +144,12 @@ class Account:
     def __exit__(self, *_exception: object) -> None:
         self.release()
 
-    @contextmanager
-    def context(self) -> Iterator[Self]:
-        """For a `with` block around an already acquired account: it is released at the end."""
-        try:
-            yield self
-        finally:
-            self.release()
+    def context(self) -> AccountContext:
+        """For a `with` block around an already acquired account: it is released at the end.
+
+        From the heritage, where contexts nest: in the block, `context()` gives one that releases nothing.
+        """
+        return AccountContext(self, releases=True)
 
     def acquire(self, signal: bool = True) -> None:
         """Wait for this account and lock it; no effect where `needs_lock` is False.
@@ -224,6 +232,45 @@ class Account:
             self._home.rewrite(self, attribute, value)
         setattr(self, attribute, value)
         self.changed_event(self)
+
+
+class AccountContext:
+    """An acquired account for a `with` block, in which it serves like the account itself; see `Account.context`."""
+
+    def __init__(self, account: Account, *, releases: bool) -> None:
+        self._account = account
+        self._releases = releases
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        # Exscript's protocols acquire an account that is no instance of their own Context once more
+        heritage = sys.modules.get("Exscript.util.impl")
+        return AccountContext if heritage is None else heritage.Context
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        if self._releases:
+            self._account.release()
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_account":  # a copy that is being made has none yet
+            raise AttributeError(name)
+        return getattr(self._account, name)
+
+    def __eq__(self, other: object) -> bool:
+        return self._account == (other._account if type(other) is AccountContext else other)
+
+    def __hash__(self) -> int:
+        return hash(self._account)
+
+    def __repr__(self) -> str:
+        return repr(self._account)
+
+    def context(self) -> AccountContext:
+        """The same account for an inner block, which does not release it."""
+        return AccountContext(self._account, releases=False)
 
 
 def _check_labels(labels: Mapping[str, str] | None) -> dict[str, str]:

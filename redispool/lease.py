@@ -36,8 +36,8 @@ class Lease:
     """
 
     __slots__ = (
-        "__weakref__", "_home", "_lost", "_lost_event", "account", "acquired_at", "anchored", "expires_at", "fence",
-        "owner", "pid", "released", "renew_at", "token", "ttl", "valid_until",
+        "__weakref__", "_home", "_lost", "_lost_event", "account", "acquired_at", "anchored", "dropped", "expires_at",
+        "fence", "owner", "pid", "released", "renew_at", "token", "ttl", "valid_until",
     )  # fmt: skip
 
     def __init__(self, grant: Grant, owner: str, ttl: float, pid: int, home: LeaseHome) -> None:
@@ -53,6 +53,7 @@ class Lease:
         self.renew_at = self.valid_until - ttl * 2 / 3
         self.released = False
         self.anchored = False  # somebody can release it without its handle
+        self.dropped = False  # and its handle is gone
         self._home = home
         self._lost = False
         self._lost_event: Event | None = None
@@ -103,8 +104,11 @@ class Handle(Account):
     """What an acquisition gives: the account, bound to the lease of this one acquisition."""
 
     def __del__(self) -> None:
-        lease = getattr(self, "lease", None)
-        if lease is not None and not lease.released and not lease.anchored:
+        lease = getattr(self, "_lease", None)
+        if lease is None or lease.released:
+            return
+        lease.dropped = True
+        if not lease.anchored:
             warnings.warn(
                 f"account {lease.account!r} was dropped without release(); it goes back to its pool",
                 ResourceWarning,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -106,6 +106,7 @@ class Operations(Generic[H]):
         seal: what seals its records, if anything.
         terms: on what terms accounts are handed out.
         handle_type: the class of the handles that acquisitions give.
+        keep_members: whether to hold the accounts that were added here as objects, even if nobody else does.
         face: the pool itself, to which its accounts and leases turn.
         keeper: gives the keeper of this process.
     """
@@ -119,6 +120,8 @@ class Operations(Generic[H]):
         handle_type: type[H],
         face: Any,
         keeper: Callable[[], Watcher],
+        *,
+        keep_members: bool = False,
     ) -> None:
         self._keys = channel.keys
         self._flows = LeaseFlows(channel, slice_seconds=slice_seconds)
@@ -128,13 +131,18 @@ class Operations(Generic[H]):
         self._handle_type = handle_type
         self._face: Callable[[], Any] = weakref.ref(face)
         self._keeper = keeper
-        self._members: weakref.WeakValueDictionary[str, Account] = weakref.WeakValueDictionary()
+        self._members: MutableMapping[str, Account] = {} if keep_members else weakref.WeakValueDictionary()
         self._leases: defaultdict[str, list[Lease]] = defaultdict(list)
 
     @property
     def name(self) -> str:
         """The name of the pool."""
         return self._keys.pool
+
+    @property
+    def namespace(self) -> str:
+        """What the names of all its keys begin with."""
+        return self._keys.namespace
 
     # -- acquire, release, renew ---------------------------------------------------------------------------------
 
@@ -192,7 +200,7 @@ class Operations(Generic[H]):
     def release_for(self, account: Account, cooldown: Any) -> Flow[None]:
         """Release the handle's lease, or the one that this process holds on the member."""
         seconds = check_seconds("cooldown", cooldown)
-        lease = account.lease if isinstance(account, Handle) else self._latest(account.name)
+        lease = account.lease or self._unbound(account)
         if lease is None:
             raise NotHeld(
                 f"account {account.name!r} is not held by this {'handle' if isinstance(account, Handle) else 'process'}"
@@ -200,9 +208,16 @@ class Operations(Generic[H]):
         yield from self.release(lease, seconds)
         account.lease = None
 
-    def _latest(self, name: str) -> Lease | None:
-        held = [lease for lease in self._leases.get(name, ()) if lease.pid == os.getpid()]
-        return held[-1] if held else None
+    def _unbound(self, account: Account) -> Lease | None:
+        """The lease that the process took last on an account, for who releases it in the heritage's manner.
+
+        That is by the member object or, where the lease's own handle was dropped, by an earlier handle. A lease
+        whose handle is in use is safe from other handles, so that a late thread can only release its own.
+        """
+        mine = [lease for lease in self._leases.get(account.name, ()) if lease.pid == os.getpid()]
+        if isinstance(account, Handle):
+            mine = [lease for lease in mine if lease.dropped]
+        return mine[-1] if mine else None
 
     def release(self, lease: Lease, cooldown: float = 0.0) -> Flow[None]:
         """Release a lease. Raises LeaseLost if it was over before."""
@@ -284,7 +299,7 @@ class Operations(Generic[H]):
 
     def _part_with(self, name: str) -> None:
         member = self._members.pop(name, None)
-        if member is not None and self._latest(name) is None:
+        if member is not None and self._unbound(member) is None:
             member._home = None  # noqa: SLF001
 
     def rewrite(self, account: Account, attribute: str, value: Any) -> Flow[None]:

@@ -20,7 +20,7 @@ from redispool.keeper import keeper
 from redispool.lease import Handle, Lease
 from redispool.operations import Operations, PoolStatus, check_terms
 from redispool.protocol.channel import PoolChannel
-from redispool.protocol.keys import PoolKeys
+from redispool.protocol.keys import PRIVATE_PREFIX, PoolKeys
 from redispool.protocol.membership import MemberFlows
 from redispool.sealing import Cipher, seal_from
 
@@ -37,7 +37,7 @@ _KEEPER_TIMEOUT = 1.0  # seconds; one server that hangs must not make the keeper
 
 def private_name() -> str:
     """A name for a pool that nobody else knows."""
-    return f"private:{new_token()}:{secrets.token_hex(4)}"
+    return f"{PRIVATE_PREFIX}{new_token()}:{secrets.token_hex(4)}"
 
 
 def _remove_private(wire: Wire, channel: PoolChannel, creator: int) -> None:
@@ -92,7 +92,7 @@ class AccountPool:
         self._wire = Wire(private_client(client))
         channel = PoolChannel(keys, patience=patience)
         self._operations: Operations[Handle] = Operations(
-            channel, slice_seconds(self._wire.client), seal, terms, Handle, self, keeper
+            channel, slice_seconds(self._wire.client), seal, terms, Handle, self, keeper, keep_members=name is None
         )
         self._keeper_wire: Wire | None = None
         if name is None:
@@ -110,6 +110,11 @@ class AccountPool:
     def name(self) -> str:
         """The name of the pool."""
         return self._operations.name
+
+    @property
+    def namespace(self) -> str:
+        """What the names of all its keys begin with."""
+        return self._operations.namespace
 
     # -- acquire and release -------------------------------------------------------------------------------------
 
