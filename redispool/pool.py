@@ -44,6 +44,7 @@ def _remove_private(wire: Wire, channel: PoolChannel, creator: int) -> None:
     """A private pool goes with its creator, and not with a process that was forked from it."""
     if os.getpid() != creator:
         return
+    channel.patience = 0.0  # who ends does not wait for an outage to end
     try:
         run(MemberFlows(channel).reset(leave_no_trace=True), wire)
     except Exception as error:  # noqa: BLE001 - it runs at exit; doctor finds what is left
