@@ -1,0 +1,145 @@
+"""Many clients on one account: how fast it goes round, how soon it is handed over, and how fairly."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from benchmark.crew import Crew, Job, Turn
+from benchmark.peers import (
+    CONTENDED,
+    PY_REDIS_SEMAPHORE,
+    PYTHON_REDIS_LOCK,
+    REDIS_PY_LOCK,
+    REDISPOOL,
+    TWO_SCRIPTS,
+    in_turn,
+)
+from benchmark.report import Figure, Target, figure, jain, percentile
+
+if TYPE_CHECKING:
+    from benchmark.peers import Peer
+    from benchmark.settings import Settings
+
+_FOR_EVER = 300.0  # seconds; a peer that hangs ends the run
+_ANY_NUMBER = 10**9
+_TRIPS = 100
+_TARGETS = {
+    PYTHON_REDIS_LOCK: Target(1.3, 1.5),
+    PY_REDIS_SEMAPHORE: Target(3, 4),
+    REDIS_PY_LOCK: Target(10, 13),
+}
+_BLOCKING = (REDISPOOL, PYTHON_REDIS_LOCK, PY_REDIS_SEMAPHORE)  # redis-py's Lock polls: it hands nothing over
+
+
+def measure(settings: Settings) -> list[Figure]:
+    """The figures of contention, the peers by turns in the same processes."""
+    with Crew(settings.url, f"{settings.prefix}:contended", settings.contenders) as crew:
+        for peer in CONTENDED:  # connects
+            crew.work(Job(peer.name, settings.threads, 1, _FOR_EVER, 0))
+        return [*_quotas(crew, settings), *_flat_out(crew, settings), *_handoffs(crew, settings)]
+
+
+def _rate(turns: list[Turn]) -> float:
+    """Turns in a second, from the first to the end of the last."""
+    return len(turns) / (turns[-1].released - turns[0].acquired)
+
+
+def _quotas(crew: Crew, settings: Settings) -> list[Figure]:
+    """Each contender has so many turns to take; the clock stops when the last one has taken its last."""
+    rates = defaultdict(list)
+    for number in range(settings.contended_rounds):
+        for peer in in_turn(CONTENDED, number):
+            rates[peer].append(_rate(crew.work(Job(peer.name, 1, settings.quota, _FOR_EVER, 0))))
+    group = f"{settings.contenders} contenders, {settings.quota} turns each: speed against"
+    return [
+        figure(group, peer.name, [a / b for a, b in zip(rates[REDISPOOL], rates[peer], strict=True)], target=target)
+        for peer, target in _TARGETS.items()
+    ]
+
+
+def _flat_out(crew: Crew, settings: Settings) -> list[Figure]:
+    """All take as many turns as they can get; a lock that lets its last holder in again is fast, and unfair."""
+    rates, changed = defaultdict(list), defaultdict(list)
+    for number in range(settings.flat_out_rounds):
+        for peer in in_turn(CONTENDED, number):
+            turns = crew.work(Job(peer.name, 1, _ANY_NUMBER, settings.flat_out_seconds, 0))
+            rates[peer].append(_rate(turns))
+            changed[peer].append(len(_handed_over(turns)) / len(turns))
+    speed = f"{settings.contenders} contenders, as many turns as they get: speed against"
+    share = "turns that went to another contender"
+    return [
+        *(
+            figure(speed, peer.name, [a / b for a, b in zip(rates[REDISPOOL], rates[peer], strict=True)])
+            for peer in CONTENDED
+            if peer is not REDISPOOL
+        ),
+        *(figure(share, peer.name, changed[peer], "") for peer in CONTENDED),
+    ]
+
+
+def _handed_over(turns: list[Turn]) -> list[float]:
+    """Seconds from each release to the return of the next contender's acquire."""
+    return [
+        after.acquired - before.releasing for before, after in pairwise(turns) if after.contender != before.contender
+    ]
+
+
+def _round_trip(settings: Settings, rest: float) -> float:
+    """Seconds of one uncontended round trip just now, from a client that rests before each."""
+    floor = TWO_SCRIPTS.open(settings.url, f"{settings.prefix}:trip")
+    floor.acquire()
+    times = []
+    for _ in range(_TRIPS):
+        time.sleep(rest)
+        start = time.perf_counter()
+        floor.acquire()
+        times.append(time.perf_counter() - start)
+    return percentile(times, 50)
+
+
+@dataclass(frozen=True, slots=True)
+class Handoff:
+    """What one watch of hand-offs gave; p50 and p99 in round trips of a client that rests as long as the holders do."""
+
+    p50: float
+    p99: float
+    p99_busy: float  # in round trips of a client that never rests, whose caches are warm
+    jain: float
+
+
+def _watch(crew: Crew, settings: Settings, peer: Peer) -> Handoff:
+    """Each holds the account for a moment, so that all others wait at rest when it is released."""
+    rested, busy = _round_trip(settings, settings.hold), _round_trip(settings, 0)
+    turns = crew.work(Job(peer.name, settings.threads, _ANY_NUMBER, settings.handoff_seconds, settings.hold))
+    # all rush in at the start: that is no hand-off at rest
+    times = _handed_over(turns[settings.waiters :]) or _handed_over(turns)
+    p50, p99 = percentile(times, 50), percentile(times, 99)
+    counts = Counter(turn.contender for turn in turns)
+    shares = [*counts.values(), *[0] * (settings.waiters - len(counts))]
+    return Handoff(p50 / rested, p99 / rested, p99 / busy, jain(shares))
+
+
+def _handoffs(crew: Crew, settings: Settings) -> list[Figure]:
+    watched = defaultdict(list)
+    for number in range(settings.handoff_rounds):
+        for peer in in_turn(_BLOCKING, number):
+            watched[peer].append(_watch(crew, settings, peer))
+
+    def figures(group: str, attribute: str, target: Target | None, peers: tuple[Peer, ...] = _BLOCKING) -> list[Figure]:
+        return [
+            figure(group, peer.name, [getattr(one, attribute) for one in watched[peer]], "",
+                   target if peer is REDISPOOL else None)
+            for peer in peers
+        ]  # fmt: skip
+
+    group = f"hand-off to one of {settings.waiters} waiters at rest"
+    return [
+        *figures(f"{group}, p50 in round trips from rest", "p50", None),
+        *figures(f"{group}, p99 in round trips from rest", "p99", Target(5, 5, at_most=True)),
+        *figures(f"{group}, p99 in round trips without rest", "p99_busy", None, (REDISPOOL,)),
+        *figures(f"Jain's index over {settings.waiters} waiters", "jain", Target(0.99, 0.99)),
+    ]

@@ -1,0 +1,123 @@
+"""What redispool is compared with: each peer as something that acquires and releases one shared thing."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import redis
+import redis_lock  # type: ignore[import-untyped]
+from redis.lock import Lock
+from redis_semaphore import Semaphore, SemaphoreConfig
+
+from redispool import Account, AccountPool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TTL = 60
+_TRIVIAL = "return 1"
+_COMPARE_AND_DELETE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+
+
+class Contender(Protocol):
+    """One client of a peer."""
+
+    def acquire(self) -> Any:
+        """Wait for the shared thing, and take it."""
+
+    def release(self) -> Any:
+        """Give it back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A library, or a floor that none can be below.
+
+    Attributes:
+        name: as it stands in the table.
+        open: makes a contender, from the server's URL and the name of the shared thing.
+    """
+
+    name: str
+    open: Callable[[str, str], Contender]
+
+
+def _client(url: str) -> redis.Redis:
+    # some peers block for longer than redis-py's default timeout
+    return redis.Redis.from_url(url, socket_timeout=2 * TTL)
+
+
+class _Pool:
+    def __init__(self, url: str, resource: str) -> None:
+        self._account = Account("account", "a secret")
+        self._pool = AccountPool(self._account, name=resource, namespace=resource, redis=url, ttl=TTL)
+
+    def acquire(self) -> None:
+        self._handle = self._pool.acquire_account()
+
+    def release(self) -> None:
+        self._handle.release()
+
+
+class _TwoScripts:
+    """Two round trips that run a script which does nothing: what any protocol of two script calls must cost."""
+
+    def __init__(self, url: str, resource: str) -> None:
+        self._client = _client(url)
+        self._sha = self._client.script_load(_TRIVIAL)
+        self._key = resource
+
+    def acquire(self) -> None:
+        self._client.evalsha(self._sha, 1, self._key)
+
+    release = acquire
+
+
+class _SetAndDelete:
+    """The lock of Redis's own documentation: SET NX PX, and a script that deletes what is still one's own."""
+
+    def __init__(self, url: str, resource: str) -> None:
+        self._client = _client(url)
+        self._sha = self._client.script_load(_COMPARE_AND_DELETE)
+        self._key = f"{resource}:set"
+
+    def acquire(self) -> None:
+        self._token = secrets.token_hex(8)
+        if not self._client.set(self._key, self._token, nx=True, px=TTL * 1000):
+            raise RuntimeError(f"{self._key} is locked, by nobody of this run")
+
+    def release(self) -> None:
+        self._client.evalsha(self._sha, 1, self._key, self._token)
+
+
+def _redis_py_lock(url: str, resource: str) -> Contender:
+    return Lock(_client(url), f"{resource}:redis-py", timeout=TTL)
+
+
+def _python_redis_lock(url: str, resource: str) -> Contender:
+    lock: Contender = redis_lock.Lock(_client(url), f"{resource}:python-redis-lock", expire=TTL)
+    return lock
+
+
+def _py_redis_semaphore(url: str, resource: str) -> Contender:
+    name = f"{resource}:py-redis-semaphore"
+    return Semaphore(_client(url), SemaphoreConfig(name=name, limit=1, lock_timeout=TTL))
+
+
+REDISPOOL = Peer("redispool", _Pool)
+TWO_SCRIPTS = Peer("two trivial EVALSHA", _TwoScripts)
+SET_AND_DELETE = Peer("SET NX + compare-and-delete", _SetAndDelete)
+REDIS_PY_LOCK = Peer("redis-py Lock", _redis_py_lock)
+PYTHON_REDIS_LOCK = Peer("python-redis-lock", _python_redis_lock)
+PY_REDIS_SEMAPHORE = Peer("py-redis-semaphore", _py_redis_semaphore)
+
+UNCONTENDED = (REDISPOOL, REDIS_PY_LOCK, TWO_SCRIPTS, SET_AND_DELETE, PYTHON_REDIS_LOCK, PY_REDIS_SEMAPHORE)
+CONTENDED = (REDISPOOL, PYTHON_REDIS_LOCK, PY_REDIS_SEMAPHORE, REDIS_PY_LOCK)
+
+
+def in_turn(peers: tuple[Peer, ...], round_number: int) -> tuple[Peer, ...]:
+    """The peers, beginning with another one each round, so that none is always the one after a costly one."""
+    start = round_number % len(peers)
+    return peers[start:] + peers[:start]
