@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import redis as redis_py
 
 from redispool.arguments import check_namespace, check_pool_name, check_seconds
-from redispool.connect import connect, private_client, slice_seconds
+from redispool.connect import client_from, private_client, slice_seconds
 from redispool.drivers import Wire, run
 from redispool.errors import NotHeld
 from redispool.identity import new_token
@@ -89,7 +89,7 @@ class AccountPool:
         terms = check_terms(ttl, auto_renew, max_lease)
         seal = seal_from(cipher)
         check_seconds("patience", patience)
-        client = connect(redis) if redis is None or isinstance(redis, str) else redis
+        client = client_from(redis)
         self._wire = Wire(private_client(client))
         channel = PoolChannel(keys, patience=patience)
         self._operations: Operations[Handle] = Operations(
@@ -103,9 +103,6 @@ class AccountPool:
 
     def __repr__(self) -> str:
         return f"<AccountPool {self.name!r}>"
-
-    def _run(self, flow: Flow[T]) -> T:
-        return run(flow, self._wire)
 
     @property
     def name(self) -> str:
@@ -143,7 +140,7 @@ class AccountPool:
             PoolEmpty: the pool has no accounts, or was emptied meanwhile.
             UnknownAccount: the account asked for is not in the pool.
         """
-        return self._run(self._operations.acquire(account, owner, timeout, ttl, priority))
+        return self.run(self._operations.acquire(account, owner, timeout, ttl, priority))
 
     @contextmanager
     def lease(
@@ -172,7 +169,7 @@ class AccountPool:
 
     def release_accounts(self, owner: object) -> int:
         """Release everything that the owner holds, from any host; how many accounts that was."""
-        return self._run(self._operations.release_owner(owner))
+        return self.run(self._operations.release_owner(owner))
 
     # -- members -------------------------------------------------------------------------------------------------
 
@@ -188,7 +185,7 @@ class AccountPool:
         Returns:
             How many were new.
         """
-        return self._run(self._operations.add(accounts, progress))
+        return self.run(self._operations.add(accounts, progress))
 
     def remove_account(self, accounts: Account | str | Iterable[Account | str]) -> None:
         """Remove accounts from the rotation; one that is held is gone when its holder releases it.
@@ -196,29 +193,29 @@ class AccountPool:
         Raises:
             UnknownAccount: one of them is not in the pool; none has been removed.
         """
-        self._run(self._operations.remove(accounts))
+        self.run(self._operations.remove(accounts))
 
     def reset(self) -> None:
         """Remove all accounts, end all leases, and send those who wait away (`PoolEmpty`)."""
-        self._run(self._operations.reset())
+        self.run(self._operations.reset())
 
     def has_account(self, account: Account | str) -> bool:
         """Whether the account is in the pool."""
-        return self._run(self._operations.has(account))
+        return self.run(self._operations.has(account))
 
     __contains__ = has_account
 
     def get_account_from_hash(self, account_hash: str | int) -> Account | None:
         """The account with the given `account_hash` or `hash(account)`, or None."""
-        return self._run(self._operations.find_by_hash(account_hash))
+        return self.run(self._operations.find_by_hash(account_hash))
 
     def get_account_from_name(self, name: str) -> Account | None:
         """The account with the given name, or None."""
-        return self._run(self._operations.find("name", name))
+        return self.run(self._operations.find("name", name))
 
     def n_accounts(self) -> int:
         """How many accounts are in the pool."""
-        return self._run(self._operations.count())
+        return self.run(self._operations.count())
 
     __len__ = n_accounts
 
@@ -228,47 +225,36 @@ class AccountPool:
     @property
     def accounts(self) -> list[Account]:
         """The accounts of the pool, in the order in which they were added."""
-        return self._run(self._operations.list("members"))
+        return self.run(self._operations.list("members"))
 
     @property
     def unlocked_accounts(self) -> list[Account]:
         """The accounts with a free seat, in the order in which they will be handed out."""
-        return self._run(self._operations.list("rotation"))
+        return self.run(self._operations.list("rotation"))
 
     def __iter__(self) -> Iterator[Account]:
         return iter(self.accounts)
 
     def status(self) -> PoolStatus:
         """How many accounts are free, held, cooling, and each lease with its owner and age."""
-        return self._run(self._operations.status())
+        return self.run(self._operations.status())
 
     # -- what its accounts, its leases and the keeper turn to ----------------------------------------------------
 
-    def acquire_for(self, account: Account) -> None:
-        """Lease the account that the object names, for the object; what `Account.acquire` does."""
-        self._run(self._operations.acquire_for(account))
+    @property
+    def operations(self) -> Operations[Handle]:
+        """What the pool can do, as flows."""
+        return self._operations
 
-    def release_for(self, account: Account, cooldown: float) -> None:
-        """Release the object's lease; what `Account.release` does."""
-        self._run(self._operations.release_for(account, cooldown))
-
-    def rewrite(self, account: Account, attribute: str, value: Any) -> None:
-        """Write a changed name or credential through; what the setters of `Account` do."""
-        self._run(self._operations.rewrite(account, attribute, value))
-
-    def renew_lease(self, lease: Lease, ttl: float) -> None:
-        """Renew one lease now; what `Lease.renew` does."""
-        self._run(self._operations.renew_lease(lease, ttl))
+    def run(self, flow: Flow[T]) -> T:
+        """Run a flow to its end."""
+        return run(flow, self._wire)
 
     def renew_leases(self, leases: list[Lease]) -> list[Lease]:
         """Renew leases in one call, and say which are over; what the keeper does."""
         if self._keeper_wire is None:
             self._keeper_wire = Wire(private_client(self._wire.client, socket_timeout=_KEEPER_TIMEOUT))
         return run(self._operations.renew(leases), self._keeper_wire)
-
-    def release_lease(self, lease: Lease) -> None:
-        """Release a lease whose handle is gone; what the keeper does."""
-        self._run(self._operations.release(lease))
 
     def abandon(self, lease: Lease) -> None:
         """Leave it to the keeper to release a lease."""
