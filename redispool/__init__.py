@@ -15,10 +15,11 @@ from redispool.errors import (
     UnknownAccount,
 )
 from redispool.lease import Lease
+from redispool.manager import AccountManager
 from redispool.pool import AccountPool
 from redispool.private_key import PrivateKey
 
 __all__ = [
-    "Account", "AccountExists", "AccountPool", "AcquireTimeout", "ConfigError", "Lease", "LeaseLost", "NotHeld", "PoolEmpty",
-    "PrivateKey", "ProtocolMismatch", "RedispoolError", "SealError", "UnknownAccount", "connect",
+    "Account", "AccountExists", "AccountManager", "AccountPool", "AcquireTimeout", "ConfigError", "Lease", "LeaseLost",
+    "NotHeld", "PoolEmpty", "PrivateKey", "ProtocolMismatch", "RedispoolError", "SealError", "UnknownAccount", "connect",
 ]  # fmt: skip

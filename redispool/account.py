@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from redispool.arguments import MAX_SESSIONS, check_account_name, check_text, check_whole
-from redispool.errors import ConfigError, NotHeld
+from redispool.errors import AcquireTimeout, ConfigError, NotHeld
 from redispool.events import Event, Events
 
 if TYPE_CHECKING:
@@ -163,11 +163,23 @@ class Account:
         if not self.needs_lock:
             return
         if self._home is None:
-            self._lock.acquire()
+            self.lock_locally()
         else:
             self._home.acquire_for(self)
         if signal:
             self.acquired_event(self)
+
+    def lock_locally(self, timeout: float | None = None) -> None:
+        """Take the lock that an account in no pool has in this process; `release` gives it back.
+
+        Args:
+            timeout: seconds to wait; None waits for ever.
+
+        Raises:
+            AcquireTimeout: it was held all that time.
+        """
+        if not self._lock.acquire(timeout=-1 if timeout is None else timeout):
+            raise AcquireTimeout(f"account {self.name!r} did not come free within {timeout:g} seconds")
 
     def release(self, signal: bool = True, *, cooldown: float = 0.0) -> None:
         """Unlock the account; no effect where `needs_lock` is False.

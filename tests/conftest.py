@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import redis
 
-from redispool import Account, AccountPool
+from redispool import Account, AccountManager, AccountPool
 
 from .servers import BINARIES, Server
 
@@ -65,6 +65,28 @@ def make_pool(server: Server, pool_name: str) -> Callable[..., AccountPool]:
         return AccountPool(accounts, **{"name": pool_name, "redis": server.url, **options})
 
     return open_pool
+
+
+@pytest.fixture
+def namespace() -> str:
+    """A namespace that no other test uses: a manager's rules and pools are a namespace's."""
+    return f"managed-{next(_numbers)}"
+
+
+@pytest.fixture
+def make_manager(server: Server, namespace: str) -> Callable[..., AccountManager]:
+    """Opens managers as many hosts would: each has its own connections and its own view."""
+
+    def make(**options: Any) -> AccountManager:
+        return AccountManager(**{"redis": server.url, "namespace": namespace, **options})
+
+    return make
+
+
+@pytest.fixture
+def manager(make_manager: Callable[..., AccountManager]) -> AccountManager:
+    """The manager of one host."""
+    return make_manager()
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 10.0) -> Any:

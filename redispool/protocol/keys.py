@@ -31,6 +31,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+PRIVATE_PREFIX = "private:"  # of the names of pools that go with their creators
+
 
 @dataclass(frozen=True, slots=True)
 class PoolKeys:
