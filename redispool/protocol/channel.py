@@ -66,6 +66,7 @@ class PoolChannel(Channel):
     def __init__(self, keys: PoolKeys, *, patience: float, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(patience=patience, clock=clock)
         self.keys = keys
+        self._checked = False  # that the keys are of the right types, by a script that went through
 
     def call(
         self, script: scripts.Script, *arguments: Argument, deadline: float | None = None, patience: float | None = None
@@ -75,7 +76,7 @@ class PoolChannel(Channel):
         Raises:
             ProtocolMismatch: what stands in Redis was not written by this version; nothing has changed.
         """
-        check_types = "" if self.contacted else "1"
+        check_types = "" if self._checked else "1"
         command = Call(script, self.keys.meta, (scripts.PROTOCOL_VERSION, check_types, *arguments))
         asked, reply = yield from self.send(command, deadline, patience)
         if reply and reply[0] == b"mismatch":
@@ -89,6 +90,7 @@ class PoolChannel(Channel):
                 f"key {key!r} should hold a {wanted}, and holds a {found}: it is none of redispool's; "
                 "remove it, or use another namespace or pool name"
             )
+        self._checked = True
         return asked, reply
 
     def call_in_full(self, script: scripts.Script, *arguments: Argument) -> Flow[list[Any]]:

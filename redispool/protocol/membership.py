@@ -65,6 +65,7 @@ class MemberFlows:
         remaining = iter(rows)
         while chunk := list(islice(remaining, _ADD_CHUNK)):
             if not self._registered:
+                yield from self.lookup("name", [chunk[0][0]])  # is it ours to write to? raises before anything changes
                 yield from self.channel.send(
                     Plain(("SADD", pools_key(self.channel.keys.namespace), self.channel.keys.pool))
                 )
@@ -136,7 +137,7 @@ class MemberFlows:
         start = 0
         while True:
             _, reply = yield from self.channel.call(scripts.NAMES, which, start, start + _PAGE - 1)
-            for name, places in zip(reply[::2], reply[1::2], strict=True):
+            for places, name in zip(reply[::2], reply[1::2], strict=True):
                 seen[name] = seen.get(name, 0) + 1
                 if which == "members" or seen[name] == places:  # of an account's entries, the last is its turn
                     names.append(name.decode())
@@ -153,6 +154,8 @@ class MemberFlows:
             _, reply = yield from self.channel.call(scripts.INSPECT, first, last)
             now, accounts, free, _, cooling, waiting, count = reply[:7]
             for token, expires, entry in zip(reply[7::3], reply[8::3], reply[9::3], strict=True):
+                if not entry:  # the index went astray; the lease ends at its time
+                    continue
                 seat, owner, fence, since = entry.decode("utf-8", "replace").split("\n")
                 name = token.decode("utf-8", "replace")
                 rows[name] = LeaseRow(name, seat, owner, int(fence), int(since) / 1000, float(expires) / 1000)

@@ -1,10 +1,11 @@
 -- Guarantees: a page of the members, or of the rotation with the stale entries marked, as it was at one instant.
--- Returns {name, places, name, places, ...}: what PLACES counts for it.
+-- Returns {places, name, places, name, ...}: what PLACES counts for it; first, since a name may be any word, 'mismatch' too.
 -- ARGV[3] 'members' or 'rotation', [4] first entry of the page, [5] last one
---@include open
+--@include waiters
+if ARGV[3] == 'rotation' then reclaim() end
 local reply = {}
 for _, name in ipairs(redis.call('LRANGE', POOL .. ARGV[3], ARGV[4], ARGV[5])) do
-  reply[#reply + 1] = name
   reply[#reply + 1] = tonumber(redis.call('HGET', PLACES, name) or 0)
+  reply[#reply + 1] = name
 end
 return reply
