@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import unicodedata
 from typing import Any
 
@@ -61,7 +60,7 @@ def check_seconds(what: str, value: Any, *, least: float = 0.0) -> float:
     """A time in seconds: a finite number, `least` or more."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ConfigError(f"{what} must be a number of seconds, not {type(value).__name__}")
-    if not math.isfinite(value) or not least <= value <= MAX_SECONDS:
+    if not least <= value <= MAX_SECONDS:  # NaN is not, either
         raise ConfigError(f"{what} must be a time from {least:g} to {MAX_SECONDS:g} seconds, not {value}")
     return float(value)
 

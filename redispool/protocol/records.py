@@ -71,7 +71,7 @@ def decode(name: str, record: bytes, seal: Seal | None, pool: str, kind: type[A]
             body = _open(name, body, seal, pool)
         fields = json.loads(body.decode("utf-8", "surrogatepass"))
         return _account(kind, name, limit, fields)
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         # from None: the cause would quote the record, and with it a password
         raise ProtocolMismatch(
             f"the record of account {name!r} in pool {pool!r} is none that redispool wrote"
