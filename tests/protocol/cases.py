@@ -1,0 +1,107 @@
+"""Every flow of the protocol, with what a server would say to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from redispool.protocol.flows import Grant, Request
+from redispool.protocol.membership import Figures, LeaseRow
+
+from .scripted import Case, granted, mail, waiting
+
+ANY = Request(token="t", box="t", owner="me", ttl=60.0)
+PARTICULAR = Request(token="t", box="t", owner="me", ttl=60.0, account="a1")
+RECORD = b'1\n{"password":"x"}'
+FOUND = [[b"a1", RECORD]]
+
+
+def grant(valid_until: float, seat: str = "a1") -> Grant:
+    return Grant("t", seat, 7, 1000.0, 1060.0, valid_until, RECORD)
+
+
+def _change(record: bytes) -> tuple[str, str, bytes]:
+    return "new", "h2", record + b"!"
+
+
+def _acquire(timeout: float | None = None, request: Request = ANY) -> Any:
+    return lambda stage: stage.leases.acquire(request, timeout)
+
+
+ACQUIRE = [
+    Case("free", "acquire", _acquire(), [("acquire", granted())], grant(1060.0)),
+    Case("free, particular", "acquire", _acquire(None, PARTICULAR), [("acquire", granted())], grant(1060.0)),
+    Case(
+        "handed over", "acquire", _acquire(), [("acquire", waiting()), ("block", mail())], grant(1060.0),
+    ),
+    Case(
+        "handed over in the second slice", "acquire", _acquire(),
+        [("acquire", waiting()), ("block", None), ("acquire", waiting(server_now=1_002_000)), ("block", mail())],
+        grant(1060.0),
+    ),
+    Case(
+        "reclaimed by its own poll", "acquire", _acquire(),
+        [("acquire", waiting(next_end=500)), ("block", None), ("acquire", granted(1_000_501))],
+        grant(1000.501 + 59.499),
+    ),
+    Case(
+        "on its way when the time was up", "acquire", _acquire(1.0),
+        [("acquire", waiting()), ("block", None), ("acquire", waiting()), ("cancel keep", granted(1_001_000))],
+        grant(1060.0), impatient=(2,), patience=1.0,  # by then the deadline is there
+    ),
+    Case(
+        "without waiting", "acquire", _acquire(0.0), [("acquire", [b"busy", 1]), ("acquire", granted())], grant(1060.0),
+        patience=1.0,
+    ),
+]  # fmt: skip
+
+LEASES = [
+    Case(
+        "attend", "attend", lambda stage: stage.leases.attend("box", 999.0),
+        [("attend", [1, 300])], (True, pytest.approx(1000.0, abs=0.1), 0.301),
+    ),
+    Case("release", "release", lambda stage: stage.leases.release("t", 2000.0, 0.0), [("release", [1])]),
+    Case(
+        "release all of an owner", "release_owner", lambda stage: stage.leases.release_owner("me"),
+        [("owned", [b"t1", b"t2"]), ("release", [1, 1]), ("owned", [])], 2,
+    ),
+    Case(
+        "renew", "renew", lambda stage: stage.leases.renew([("t1", 60.0), ("t2", 60.0)], None),
+        [("renew", [1_000_000, 1_060_000, 0])], [(1060.0, 1060.0), None], impatient=(0,),
+    ),
+]  # fmt: skip
+
+MEMBERS = [
+    Case(
+        "add", "add", lambda stage: stage.members.add([("a1", "h1", RECORD)], 1, None),
+        [("lookup", [None]), ("SADD", 1), ("add", [b"again"]), ("add", [1])], 1,
+    ),
+    Case(
+        "remove", "remove", lambda stage: stage.members.remove([("a1", "h1")]),
+        [("lookup", FOUND), ("remove", [b"again"]), ("remove", [1])],
+    ),
+    Case(
+        "replace", "replace", lambda stage: stage.members.replace("a1", "h1", _change),
+        [("lookup", FOUND), ("replace", [b"changed"]), ("lookup", FOUND), ("replace", [b"done"])],
+    ),
+    Case("reset", "reset", lambda stage: stage.members.reset(), [("reset", [5]), ("reset", [0])]),
+    Case(
+        "leave no trace", "reset", lambda stage: stage.members.reset(leave_no_trace=True),
+        [("reset", [0]), ("SREM", 1)],
+    ),
+    Case(
+        "lookup", "lookup", lambda stage: stage.members.lookup("name", ["a1", "a2"]),
+        [("lookup", [[b"a1", RECORD], None])], [("a1", RECORD), None],
+    ),
+    Case(
+        "names", "names", lambda stage: stage.members.names("members"), [("names", [1, b"a1", 0, b"a2"])], ["a1", "a2"],
+    ),
+    Case(
+        "inspect", "inspect", lambda stage: stage.members.inspect(),
+        [("inspect", [1_010_000, 2, 1, 1, 0, 3, 1, b"t", b"1060000", b"a1\nme\n7\n1000000"])],
+        Figures(1010.0, 2, 1, 0, 3, (LeaseRow("t", "a1", "me", 7, 1000.0, 1060.0),)),
+    ),
+]  # fmt: skip
+
+CASES = [*ACQUIRE, *LEASES, *MEMBERS]
