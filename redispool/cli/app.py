@@ -1,0 +1,68 @@
+"""The command line as a whole: its global options, its commands, and how they end."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from redispool.cli.demo.command import demo
+from redispool.cli.exits import ExitStatus, end_on_signals, reason_of, status_of
+from redispool.cli.options import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+app = typer.Typer(
+    help="Share a pool of login accounts among any number of workers on any number of hosts, through Redis.",
+    epilog="Exit status: 0 ok, 1 failed, 2 wrong usage, 69 no Redis server, 75 no account in time.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # their locals would show secrets
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"redispool {version('redispool')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    ctx: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    no_color: Annotated[
+        bool, typer.Option("--no-color", help="No colours; so does NO_COLOR in the environment.")
+    ] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version, and end.")
+    ] = False,
+) -> None:
+    settings = ctx.ensure_object(Settings)
+    settings.debug = debug
+    settings.no_color = no_color
+
+
+app.command()(demo)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; the exit status. Raises the command's own error only under --debug."""
+    settings = Settings()
+    end_on_signals()
+    try:
+        app(args=arguments, prog_name="redispool", obj=settings)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else ExitStatus.OK
+    except Exception as error:
+        if settings.debug:
+            raise
+        errors = Console(stderr=True, no_color=settings.no_color or None, soft_wrap=True)
+        errors.print(Text.assemble(("redispool: ", "bold red"), reason_of(error)))
+        return status_of(error)
+    return ExitStatus.OK

@@ -1,0 +1,93 @@
+"""Commands run as a user runs them: through a pipe, or on a terminal."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+import threading
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMAND = (sys.executable, "-m", "redispool.cli")
+
+
+def _take_the_terminal() -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # so that Ctrl-C, typed, becomes a signal
+
+
+class Running:
+    """A started command, whose output is read as it comes."""
+
+    def __init__(
+        self, *words: str, terminal: bool = False, command: Sequence[str] = COMMAND, **environment: str
+    ) -> None:
+        self.output = ""
+        self.descendants: list[psutil.Process] = []
+        settings = {"COLUMNS": "80", "LINES": "24", "TERM": "xterm-256color", **environment}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("REDISPOOL_")}
+        if terminal:
+            self._reading, writing = pty.openpty()
+            fcntl.ioctl(writing, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        else:
+            self._reading, writing = os.pipe()
+        self.process = subprocess.Popen(
+            [*command, *words],
+            stdin=writing if terminal else subprocess.DEVNULL,
+            stdout=writing,
+            stderr=writing,
+            env={**kept, **settings},
+            start_new_session=True,
+            preexec_fn=_take_the_terminal if terminal else None,  # noqa: PLW1509 - one system call, no lock
+        )
+        os.close(writing)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                text = os.read(self._reading, 65536)
+            except OSError:  # how a terminal ends
+                return
+            if not text:
+                return
+            self.output += text.decode()
+
+    def type(self, text: bytes) -> None:
+        os.write(self._reading, text)
+
+    def shows(self, text: str) -> bool:
+        return text in self.output
+
+    def note_descendants(self) -> list[psutil.Process]:
+        """The processes that it has started by now."""
+        self.descendants = psutil.Process(self.process.pid).children(recursive=True)
+        return self.descendants
+
+    def left(self) -> list[psutil.Process]:
+        """Those of the noted processes that still run."""
+        return [one for one in self.descendants if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+
+    def end(self, seconds: float = 60.0) -> int:
+        """Wait for it; the exit status."""
+        try:
+            status = self.process.wait(seconds)
+            self._reader.join(5.0)
+        finally:
+            self.stop()
+        return status
+
+    def stop(self) -> None:
+        """Whatever the test came to, nothing stays behind."""
+        for process in [*self.left(), self.process]:
+            process.kill()
+        self.process.wait()
