@@ -12,8 +12,11 @@ local function wait_in_line(stamp)
   redis.call('SET', ALIVE .. request.box, '1', 'PX', ARGV[9])
 end
 
--- Who waited before keeps its place, even if it was taken for dead.
-if ARGV[11] ~= '' and redis.call('HEXISTS', HELD, request.token) == 0 then wait_in_line(ARGV[11]) end
+-- Who waited before keeps its place, even if it was taken for dead; what its mailbox tells of is over.
+if ARGV[11] ~= '' and redis.call('HEXISTS', HELD, request.token) == 0 then
+  close_mailbox(request)
+  wait_in_line(ARGV[11])
+end
 local more = reclaim()
 local before = granted_before(request.token)
 if before then

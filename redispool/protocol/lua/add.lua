@@ -16,6 +16,8 @@ for i = 3, #ARGV, 3 do
     added = added + 1
   elseif sessions_of(old) ~= sessions_of(record) then
     withdraw(name)
+    local highest = math.max(sessions_of(old), tonumber(redis.call('HGET', SURPLUS, name) or 0))
+    if highest > sessions_of(record) then redis.call('HSET', SURPLUS, name, highest) end
     circulate(name, record)
   end
 end

@@ -13,9 +13,12 @@ for i = 3, #ARGV, 2 do
     redis.call('HDEL', ACCOUNTS, name)
     redis.call('HDEL', HASHES, hash)
     redis.call('LREM', MEMBERS, 1, name) -- O(n), and not on a hot path
-    dismiss(queue_of(name), 'unknown')
     removed = removed + 1
   end
 end
-if redis.call('EXISTS', MEMBERS) == 0 then dismiss(QUEUE, 'empty') end
+local emptied = redis.call('EXISTS', MEMBERS) == 0
+for i = 3, #ARGV, 2 do
+  if redis.call('HEXISTS', ACCOUNTS, ARGV[i]) == 0 then dismiss(queue_of(ARGV[i]), emptied and 'empty' or 'unknown') end
+end
+if emptied then dismiss(QUEUE, 'empty') end
 return {removed}

@@ -20,18 +20,14 @@ local function set_in_list(list, rank)
   local index = redis.call('LPOS', list, name, 'RANK', rank)
   if index then redis.call('LSET', list, index, new_name) end
 end
-for number = 1, math.max(sessions_of(record), 1) do
-  local seat, new_seat = seat_of(name, tostring(number)), seat_of(new_name, tostring(number))
-  local token = redis.call('GET', LOCK .. seat)
-  local _, owner, fence, since = lease_of(token or '')
-  if token then redis.call('RENAME', LOCK .. seat, LOCK .. new_seat) end
-  if owner then redis.call('HSET', HELD, token, table.concat({new_seat, owner, fence, since}, '\n')) end
-  local rests = redis.call('ZSCORE', COOLING, seat)
-  if rests then
-    redis.call('ZREM', COOLING, seat)
-    redis.call('ZADD', COOLING, rests, new_seat)
-  end
+local surplus = tonumber(redis.call('HGET', SURPLUS, name) or 0)
+local highest = math.max(sessions_of(record), surplus, 1)
+for number = 1, highest do -- an account that was removed is there until its holder releases it
+  if redis.call('EXISTS', LOCK .. seat_of(new_name, tostring(number))) == 1 then return {'exists'} end
 end
+for number = 1, highest do move_seat(seat_of(name, tostring(number)), seat_of(new_name, tostring(number))) end
+redis.call('HDEL', SURPLUS, name)
+if surplus > 0 then redis.call('HSET', SURPLUS, new_name, surplus) end
 if redis.call('EXISTS', IDLE .. name) == 1 then redis.call('RENAME', IDLE .. name, IDLE .. new_name) end
 local places = tonumber(redis.call('HGET', PLACES, name) or 0)
 if places > 0 then -- its turn passes to the new name, of which stale entries may be left from before

@@ -14,7 +14,7 @@ redis.call('LTRIM', MEMBERS, 500, -1)
 for _, token in ipairs(redis.call('ZRANGE', LEASES, 0, 499)) do give_back(token, 0) end
 local left = redis.call('LLEN', MEMBERS) + redis.call('ZCARD', LEASES)
 if left == 0 then
-  redis.call('DEL', ROTATION, PLACES, HASHES, HELD, COOLING, QUEUE, REQUESTS)
+  redis.call('DEL', ROTATION, PLACES, HASHES, HELD, COOLING, SURPLUS, QUEUE, REQUESTS)
   redis.call('HSET', META, 'version', ARGV[1], 'free', 0)
   if ARGV[3] == '1' then redis.call('DEL', META) end
 end

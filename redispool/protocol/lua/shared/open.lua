@@ -5,14 +5,14 @@ local META = KEYS[1]
 local POOL = string.sub(META, 1, -5)
 local MEMBERS, ROTATION, PLACES = POOL .. 'members', POOL .. 'rotation', POOL .. 'places'
 local ACCOUNTS, HASHES = POOL .. 'accounts', POOL .. 'hashes'
-local LEASES, HELD, COOLING = POOL .. 'leases', POOL .. 'held', POOL .. 'cooling'
+local LEASES, HELD, COOLING, SURPLUS = POOL .. 'leases', POOL .. 'held', POOL .. 'cooling', POOL .. 'surplus'
 local QUEUE, REQUESTS = POOL .. 'queue', POOL .. 'requests'
 local LOCK, OWNER, IDLE, MAIL, ALIVE = POOL .. 'lock:', POOL .. 'owner:', POOL .. 'idle:', POOL .. 'mail:', POOL .. 'alive:'
 
 if ARGV[2] == '1' then
   local wanted = {
     {META, 'hash'}, {MEMBERS, 'list'}, {ROTATION, 'list'}, {PLACES, 'hash'}, {ACCOUNTS, 'hash'}, {HASHES, 'hash'},
-    {LEASES, 'zset'}, {HELD, 'hash'}, {COOLING, 'zset'}, {QUEUE, 'zset'}, {REQUESTS, 'hash'},
+    {LEASES, 'zset'}, {HELD, 'hash'}, {COOLING, 'zset'}, {SURPLUS, 'hash'}, {QUEUE, 'zset'}, {REQUESTS, 'hash'},
   }
   for _, pair in ipairs(wanted) do
     local found = redis.call('TYPE', pair[1]).ok

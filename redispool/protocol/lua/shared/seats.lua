@@ -24,7 +24,7 @@ end
 local function count_free(change) redis.call('HINCRBY', META, 'free', change) end
 
 -- Puts the account at the end of the rotation, unless it has its turn there already.
--- Where it was taken from the middle so often that the list is twice as long as it need be, its last stale entry is revived.
+-- Where accounts were taken from the middle so often that the list might grow beyond twice their number, its last stale entry is revived.
 local function join_rotation(name)
   local places = redis.call('HINCRBY', PLACES, name, 1)
   if places == 1 then
@@ -33,7 +33,8 @@ local function join_rotation(name)
     redis.call('HSET', PLACES, name, places - 1)
   else
     local stale = 1 - places
-    if redis.call('LLEN', ROTATION) >= 2 * redis.call('LLEN', MEMBERS) then
+    local surplus = redis.call('LLEN', ROTATION) - redis.call('HLEN', PLACES)
+    if surplus >= redis.call('LLEN', MEMBERS) then
       redis.call('HSET', PLACES, name, stale)
     else
       redis.call('RPUSH', ROTATION, name)
@@ -46,6 +47,19 @@ end
 local function leave_rotation(name)
   local places = tonumber(redis.call('HGET', PLACES, name) or 0)
   if places > 0 then redis.call('HSET', PLACES, name, -places) end
+end
+
+-- Moves what is held or rests on one seat to another that is empty.
+local function move_seat(seat, new_seat)
+  local token = redis.call('GET', LOCK .. seat)
+  local _, owner, fence, since = lease_of(token or '')
+  if token then redis.call('RENAME', LOCK .. seat, LOCK .. new_seat) end
+  if owner then redis.call('HSET', HELD, token, table.concat({new_seat, owner, fence, since}, '\n')) end
+  local rests = redis.call('ZSCORE', COOLING, seat)
+  if rests then
+    redis.call('ZREM', COOLING, seat)
+    redis.call('ZADD', COOLING, rests, new_seat)
+  end
 end
 
 -- The account whose turn it is, or nil; its entry is gone from the rotation. The second result tells that the bound was reached.
@@ -73,6 +87,21 @@ local function adopt(seat)
     redis.call('SADD', OWNER .. '?', token)
     redis.call('ZADD', LEASES, now + (left > 0 and left or 60000), token)
   end
+end
+
+-- The seat goes to a holder of one that is no more, since max_sessions was lowered; true if there was one.
+local function taken_by_surplus(name, seat, sessions)
+  for number = tonumber(redis.call('HGET', SURPLUS, name) or 0), sessions + 1, -1 do
+    local old = seat_of(name, tostring(number))
+    if redis.call('EXISTS', LOCK .. old) == 1 then
+      move_seat(old, seat)
+      adopt(seat)
+      redis.call('HSET', SURPLUS, name, number)
+      return true
+    end
+  end
+  redis.call('HDEL', SURPLUS, name)
+  return false
 end
 
 local function describe(token, seat, fence, since, expires, record)

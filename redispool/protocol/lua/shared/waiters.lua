@@ -24,10 +24,12 @@ local function close_mailbox(request)
   if request.box == request.token then redis.call('DEL', MAIL .. request.box, ALIVE .. request.box) end
 end
 
+-- What many share must not end with the shortest of their leases.
 local function post(request, mail, lifetime)
+  local alone = request.box == request.token
   redis.call('RPUSH', MAIL .. request.box, mail)
-  redis.call('PEXPIRE', MAIL .. request.box, lifetime)
-  if request.box == request.token then redis.call('DEL', ALIVE .. request.box) end
+  redis.call('PEXPIRE', MAIL .. request.box, alone and lifetime or math.max(lifetime, 60000))
+  if alone then redis.call('DEL', ALIVE .. request.box) end
 end
 
 -- The first living waiter for any account, or for the one named; the second result tells that the bound was reached.
@@ -59,6 +61,7 @@ local function free(seat)
   if not record then return end -- removed while it was held
   local sessions = sessions_of(record)
   if tonumber(number) > sessions then return end -- max_sessions was lowered while it was held
+  if redis.call('EXISTS', SURPLUS) == 1 and taken_by_surplus(name, seat, sessions) then return end
   local request = first_waiter(name)
   if request then
     local mail = grant(request, seat, record)
