@@ -138,12 +138,12 @@ def interruptible(stop: threading.Event) -> Iterator[None]:
 def run(flow: Flow[T], wire: Wire) -> T:
     """Feed a flow until it returns. Whatever is raised here, Ctrl-C too, is thrown into it so that it can clean up."""
     resume, value = flow.send, None
-    stop = _stop.get()
+    called_off = _stop.get()
     while True:
         try:
             command = resume(value)
-            if stop is not None and stop.is_set():
-                stop = None  # what follows is the flow's clean-up
+            if called_off is not None and called_off.is_set():
+                called_off = None  # what follows is the flow's clean-up
                 raise Interrupted  # noqa: TRY301 - thrown into the flow, as what goes wrong at a command is
             resume, value = flow.send, wire.perform(command)
         except StopIteration as stop:
