@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from redispool.account import Account, hash_of_name
+from redispool.account import Account, AccountContext, hash_of_name
 from redispool.arguments import check_seconds
 from redispool.errors import ConfigError, NotHeld, RedispoolError, UnknownAccount
 from redispool.hosts import identify, own_account
@@ -15,7 +14,7 @@ from redispool.pipe_client import client_of, is_connection
 from redispool.private_key import PrivateKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from multiprocessing.connection import Connection
     from typing import Self
 
@@ -140,13 +139,12 @@ class AccountProxy:
     def __exit__(self, *_exception: object) -> None:
         self.release()
 
-    @contextmanager
-    def context(self) -> Iterator[Self]:
-        """For a `with` block around an already acquired account: it is released at the end. From the heritage."""
-        try:
-            yield self
-        finally:
-            self.release()
+    def context(self) -> AccountContext:
+        """For a `with` block around an already acquired account: it is released at the end.
+
+        From the heritage, where contexts nest: in the block, `context()` gives one that releases nothing.
+        """
+        return AccountContext(cast("Any", self), releases=True)
 
     def acquire(self, *, timeout: float | None = None) -> bool:
         """Acquire an account: for the host that `for_host` named; else the one of before; else the next in turn.

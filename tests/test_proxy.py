@@ -115,6 +115,8 @@ def test_a_proxy_has_the_next_account_in_turn_and_gives_it_back(parent, manager)
 def test_a_host_gets_an_account_of_the_pool_that_serves_it(parent, manager, host):
     with AccountProxy.for_host(parent, host).context() as proxy:
         assert proxy.get_name() == "l1"
+        with proxy.context() as again:
+            assert again.get_password() == "lab-secret"
         assert manager.pool("lab").status().held == 1
     assert manager.pool("lab").status().held == 0
     with AccountProxy.for_host(parent, "router7") as proxy:
