@@ -25,7 +25,7 @@ from redis.exceptions import (
 )
 
 from redispool.errors import ProtocolMismatch
-from redispool.protocol.commands import Block, Call, Command, Flow, Pause, Plain, Unavailable
+from redispool.protocol.commands import Block, Call, Command, Elsewhere, Flow, Pause, Plain, Unavailable
 
 if TYPE_CHECKING:
     import threading
@@ -71,6 +71,8 @@ class Wire:
 
     def perform(self, command: Command) -> Any:
         """Carry out one command; its reply. Raises Unavailable in an outage."""
+        if isinstance(command, Elsewhere):
+            return command.home.run(command.flow)
         try:
             match command:
                 case Call():
