@@ -56,13 +56,19 @@ def pool_name() -> str:
 
 
 @pytest.fixture
-def make_pool(server: Server, pool_name: str) -> Callable[..., AccountPool]:
+def pool_type() -> type:
+    """The class of the test's pools."""
+    return AccountPool
+
+
+@pytest.fixture
+def make_pool(server: Server, pool_name: str, pool_type: type) -> Callable[..., AccountPool]:
     """Opens the test's pool, with so many accounts 'a1', 'a2', ... or with the accounts given."""
 
     def open_pool(accounts: int | list[Account] = 0, **options: Any) -> AccountPool:
         if isinstance(accounts, int):
             accounts = [Account(f"a{number}", f"secret-{number}") for number in range(1, accounts + 1)]
-        return AccountPool(accounts, **{"name": pool_name, "redis": server.url, **options})
+        return pool_type(accounts, **{"name": pool_name, "redis": server.url, **options})
 
     return open_pool
 
