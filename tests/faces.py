@@ -19,7 +19,6 @@ from redis.asyncio.retry import Retry
 import redispool
 import redispool.asyncio
 from redispool.asyncio import account as async_account
-from redispool.asyncio import manager as async_manager
 
 
 class LoopThread:
@@ -61,8 +60,10 @@ class _Block:
 def _blocking(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def call(self: Any, *arguments: Any, **options: Any) -> Any:
-        if method.__name__ == "add_account":
+        if method.__name__ in {"add_account", "acquire_account"} and arguments:
             arguments = (adopted(arguments[0]), *arguments[1:])
+        elif method.__name__ == "acquire_account_for" and hasattr(arguments[0], "get_account"):
+            adopted(arguments[0].get_account())
         return _loop.call(method(self, *arguments, **options))
 
     return call
@@ -127,8 +128,13 @@ class Pool(redispool.asyncio.AccountPool):
         if accounts is not None:
             self.__enter__()
 
-    accounts = property(lambda self: _loop.call(super(Pool, self).accounts()))
-    unlocked_accounts = property(lambda self: _loop.call(super(Pool, self).unlocked_accounts()))
+    @property
+    def accounts(self) -> Any:
+        return _loop.call(super().accounts())
+
+    @property
+    def unlocked_accounts(self) -> Any:
+        return _loop.call(super().unlocked_accounts())
 
     def __iter__(self) -> Any:
         return iter(self.accounts)
@@ -149,12 +155,15 @@ for _name, _method in _faced(redispool.asyncio.AccountPool).items():
 
 
 class _OfBlockingPools(redispool.asyncio.AccountManager):
-    def __init__(self, *, redis: Any = None, **options: Any) -> None:
-        async_manager.AccountPool, real = Pool, async_manager.AccountPool
-        try:
-            super().__init__(redis=_async_client(redis), **options)
-        finally:
-            async_manager.AccountPool = real
+    def __init__(self, *, redis: Any = None, namespace: str = "redispool", **options: Any) -> None:
+        super().__init__(redis=_async_client(redis), namespace=namespace, **options)
+
+        def open_pool(name: str) -> Pool:
+            return Pool(name=name, redis=redis, namespace=namespace, **options)
+
+        self._management._pool_type = Pool
+        router = self._management.router
+        router._open_pool, router._pools = open_pool, {}
 
 
 Manager: Any = type("Manager", (_OfBlockingPools,), _faced(redispool.asyncio.AccountManager))
