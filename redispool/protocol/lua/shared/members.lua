@@ -26,6 +26,10 @@ local function circulate(name, record)
   end
   for number = 1, sessions do
     local seat = seat_of(name, tostring(number))
-    if redis.call('EXISTS', LOCK .. seat) == 0 and not redis.call('ZSCORE', COOLING, seat) then free(seat) end
+    if redis.call('EXISTS', LOCK .. seat) == 1 then
+      adopt(seat)
+    elseif not redis.call('ZSCORE', COOLING, seat) then
+      free(seat)
+    end
   end
 end

@@ -78,15 +78,20 @@ local function next_account()
   return nil, true
 end
 
--- A lock that no lease tells of (an operator's own, or an index that went astray) gets one, so that it is seen when it ends.
+-- Milliseconds after which to look at a lock again: until it ends, where it does.
+local function left_of(seat)
+  local left = redis.call('PTTL', LOCK .. seat)
+  return left >= 0 and math.max(left, 1) or 60000
+end
+
+-- A lock that no lease tells of (an operator's own, or an index that went astray) gets one of owner '?', which ends with the lock.
 local function adopt(seat)
   local token = redis.call('GET', LOCK .. seat)
-  if token and redis.call('HEXISTS', HELD, token) == 0 then
-    local left = redis.call('PTTL', LOCK .. seat)
-    redis.call('HSET', HELD, token, seat .. '\n?\n0\n' .. now)
-    redis.call('SADD', OWNER .. '?', token)
-    redis.call('ZADD', LEASES, now + (left > 0 and left or 60000), token)
-  end
+  if not token or lease_of(token) == seat then return end
+  local alias = '?' .. seat
+  redis.call('HSET', HELD, alias, seat .. '\n?\n0\n' .. now)
+  redis.call('SADD', OWNER .. '?', alias)
+  redis.call('ZADD', LEASES, now + left_of(seat), alias)
 end
 
 -- The seat goes to a holder of one that is no more, since max_sessions was lowered; true if there was one.
