@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import weakref
-from collections import defaultdict
 from collections.abc import Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -98,6 +97,11 @@ def name_of(account: Any) -> str:
     return account.name if isinstance(account, Account) else check_account_name(account)
 
 
+def _check_ours(lease: Lease) -> None:
+    if lease.pid != os.getpid():
+        raise NotHeld(f"account {lease.account!r} was acquired by process {lease.pid}, from which this one was forked")
+
+
 class Operations(Generic[H]):
     """The operations of one pool in one process, and what the process knows of its accounts and leases.
 
@@ -136,7 +140,7 @@ class Operations(Generic[H]):
         self._keeper = keeper
         self._mailbox = mailbox
         self._members: MutableMapping[str, Account] = {} if keep_members else weakref.WeakValueDictionary()
-        self._leases: defaultdict[str, list[Lease]] = defaultdict(list)
+        self._leases: dict[str, Lease] = {}  # by token
 
     @property
     def name(self) -> str:
@@ -201,7 +205,7 @@ class Operations(Generic[H]):
         account._home = self._face()  # noqa: SLF001
 
     def _watch(self, lease: Lease) -> None:
-        self._leases[lease.account].append(lease)
+        self._leases[lease.token] = lease
         if self.terms.auto_renew:
             self._keeper().watch(lease)
 
@@ -226,13 +230,17 @@ class Operations(Generic[H]):
             if not failed:
                 raise
 
+    def _held(self) -> list[Lease]:
+        """The leases of this process, and not of one from which it was forked; the latest last."""
+        return [lease for lease in list(self._leases.values()) if lease.pid == os.getpid()]
+
     def _unbound(self, account: Account) -> Lease | None:
         """The lease that the process took last on an account, for who releases it in the heritage's manner.
 
         That is by the member object or, where the lease's own handle was dropped, by an earlier handle. A lease
         whose handle is in use is safe from other handles, so that a late thread can only release its own.
         """
-        mine = [lease for lease in self._leases.get(account.name, ()) if lease.pid == os.getpid()]
+        mine = [lease for lease in self._held() if lease.account == account.name]
         if isinstance(account, Handle):
             mine = [lease for lease in mine if lease.dropped]
         return mine[-1] if mine else None
@@ -241,10 +249,7 @@ class Operations(Generic[H]):
         """Release a lease. Raises LeaseLost if it was over before."""
         if lease.released:
             raise NotHeld(f"account {lease.account!r} was released already")
-        if lease.pid != os.getpid():
-            raise NotHeld(
-                f"account {lease.account!r} was acquired by process {lease.pid}, from which this one was forked"
-            )
+        _check_ours(lease)
         self._keeper().forget(lease)
         valid_until = float("-inf") if lease.lost else lease.valid_until
         try:
@@ -264,20 +269,16 @@ class Operations(Generic[H]):
         self._drop(lease)
 
     def _drop(self, lease: Lease) -> None:
-        leases = self._leases.get(lease.account)
-        if leases is not None and lease in leases:
-            leases.remove(lease)
-            if not leases:
-                self._leases.pop(lease.account, None)
+        self._leases.pop(lease.token, None)
 
     def release_owner(self, owner: Any) -> Flow[int]:
         """Release all that the owner holds, on any host; how many that was."""
         name = owner_name(owner)
+        mine = [lease for lease in self._held() if lease.owner == name]  # not what is acquired from now on
         count = yield from self.flows.release_owner(name)
-        for leases in list(self._leases.values()):
-            for lease in [one for one in leases if one.owner == name]:
-                self._keeper().forget(lease)
-                self._close(lease)
+        for lease in mine:
+            self._keeper().forget(lease)
+            self._close(lease)
         return count
 
     def renew(self, leases: Sequence[Lease], ttl: float | None = None) -> Flow[list[Lease]]:
@@ -295,8 +296,9 @@ class Operations(Generic[H]):
         return [lease for lease in lost if not lease.released]
 
     def renew_lease(self, lease: Lease, ttl: Any) -> Flow[None]:
-        """Renew one lease. Raises LeaseLost if it is over."""
+        """Renew one lease. Raises LeaseLost if it is over, NotHeld if it is the process's from which we were forked."""
         seconds = check_ttl(ttl)
+        _check_ours(lease)
         lost = [lease] if lease.released else (yield from self.renew([lease], seconds))
         if lost:
             self._keeper().forget(lease)
@@ -324,13 +326,14 @@ class Operations(Generic[H]):
         given = [accounts] if isinstance(accounts, str | Account) else list(accounts)
         names = [name_of(account) for account in given]
         yield from self._membership.remove([(name, hash_of_name(name)) for name in names])
-        for name in names:
-            self._part_with(name)
+        self._part_with(names)
 
-    def _part_with(self, name: str) -> None:
-        member = self._members.pop(name, None)
-        if member is not None and self._unbound(member) is None:
-            member._home = None  # noqa: SLF001
+    def _part_with(self, names: Iterable[str]) -> None:
+        held = {lease.account for lease in self._held()}
+        for name in names:
+            member = self._members.pop(name, None)
+            if member is not None and name not in held:
+                member._home = None  # noqa: SLF001
 
     def rewrite(self, account: Account, attribute: str, value: Any) -> Flow[None]:
         """Change one attribute of an account for every host."""
@@ -343,9 +346,9 @@ class Operations(Generic[H]):
 
         yield from self._membership.replace(old, account.account_hash, change)
         if attribute == "name":
-            for lease in self._leases.pop(old, []):
-                lease.account = value
-                self._leases[value].append(lease)
+            for lease in self._held():
+                if lease.account == old:
+                    lease.account = value
             member = self._members.pop(old, None)
             if member is not None:
                 member.name = value
@@ -354,8 +357,7 @@ class Operations(Generic[H]):
     def reset(self) -> Flow[None]:
         """Remove all accounts."""
         yield from self._membership.reset()
-        for name in list(self._members):
-            self._part_with(name)
+        self._part_with(list(self._members))
 
     def leave_no_trace(self) -> Flow[None]:
         """Remove the pool itself."""
