@@ -18,7 +18,7 @@ of a pool's keys from the first one, `meta` (see `lua/shared/open.lua`):
 | `NS:{POOL}:owner:OWNER` | set | the owner's tokens |
 | `NS:{POOL}:queue`, `:queue:NAME` | zset | waiting tokens by (priority, arrival), for any account, for one |
 | `NS:{POOL}:requests` | hash | token -> mailbox, owner, ttl, what is wanted |
-| `NS:{POOL}:mail:BOX`, `:alive:BOX` | list, string; PX | the mailbox that acquire blocks on; that its reader lives |
+| `NS:{POOL}:mail:BOX`, `:alive:BOX` | list, string; PX | the mailbox that acquire blocks on; that its reader lives; BOX is the waiter's token, or `shared:…` for all tasks of an event loop |
 | `NS:{POOL}:cooling` | zset | seat -> back at, server ms |
 | `NS:{POOL}:surplus` | hash | name -> highest seat that may still be held, where `max_sessions` was lowered |
 | `NS:pools` | set | the pools of the namespace |
