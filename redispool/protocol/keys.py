@@ -18,13 +18,14 @@ of a pool's keys from the first one, `meta` (see `lua/shared/open.lua`):
 | `NS:{POOL}:owner:OWNER` | set | the owner's tokens |
 | `NS:{POOL}:queue`, `:queue:NAME` | zset | waiting tokens by (priority, arrival), for any account, for one |
 | `NS:{POOL}:requests` | hash | token -> mailbox, owner, ttl, what is wanted |
-| `NS:{POOL}:mail:BOX`, `:alive:BOX` | list, string; PX | the mailbox that acquire blocks on; that its reader lives; BOX is the waiter's token, or `shared:…` for all tasks of an event loop |
+| `NS:{POOL}:mail:BOX`, `:alive:BOX` | list, string; PX | the mailbox that acquire blocks on; that its reader lives |
 | `NS:{POOL}:cooling` | zset | seat -> back at, server ms |
 | `NS:{POOL}:surplus` | hash | name -> highest seat that may still be held, where `max_sessions` was lowered |
 | `NS:pools` | set | the pools of the namespace |
 | `NS:routes` | list | the routing rules that all hosts share |
 | `NS:log:{LOGGER}` | stream, capped, PX | what the jobs of one logger log |
 
+BOX is the waiter's token, or `shared:…` where all tasks of an event loop wait at one mailbox.
 A seat is one of an account's `max_sessions` places: the first is the account's name, the others
 `NAME<tab>2`, `NAME<tab>3` … (a name has no control characters, so no two seats collide).
 """
