@@ -20,15 +20,15 @@ _CLOSING = 5.0  # seconds that paramiko's thread has to end; it looks ten times 
 
 
 class Login(Protocol):
-    """An account, as far as a login needs it."""
+    """An account, as far as a login needs it; a proxy that has acquired none yet gives None."""
 
-    def get_name(self) -> str:
+    def get_name(self) -> str | None:
         """The user name."""
 
-    def get_password(self) -> str:
+    def get_password(self) -> str | None:
         """The authentication password."""
 
-    def get_authorization_password(self) -> str:
+    def get_authorization_password(self) -> str | None:
         """The authorization password."""
 
     def get_key(self) -> PrivateKey | None:
@@ -88,7 +88,7 @@ class LoginKeywords:
         credentials = {"username": self.get_name(), **_password(self)}
         if key is not None:
             credentials |= {"private_key_content": key.get_text(), "private_key_passphrase": _password_of(key)}
-        enable = scrapli.LookupKeyValue("enable", self.get_authorization_password())
+        enable = scrapli.LookupKeyValue("enable", self.get_authorization_password() or "")
         return {"auth_options": options(lookups=[enable], **credentials)}
 
 

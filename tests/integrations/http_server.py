@@ -67,7 +67,7 @@ class _Request(BaseHTTPRequestHandler):
         judge = self.server.judge
         if self.path.startswith("/status/"):
             return int(self.path.removeprefix("/status/")), {}
-        if self.path == "/limited" and name in judge.limited:
+        if self.path.startswith("/limited") and name in judge.limited:
             return 429, judge.limits
         return 200, {}
 

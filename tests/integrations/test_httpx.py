@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 
 import pytest
 
-from redispool import AccountManager, AcquireTimeout, ConfigError
+from redispool import Account, AccountManager, AcquireTimeout, ConfigError
 from redispool import asyncio as awaited
 from tests.conftest import wait_until
 
@@ -18,6 +22,11 @@ from .http_server import HttpServer
 
 httpx = pytest.importorskip("httpx")
 from redispool.integrations.httpx import AccountAuth, bearer, digest, retry_after  # noqa: E402 - it needs httpx
+
+knows_bad_accounts = pytest.mark.skipif(
+    not hasattr(Account, "mark_bad"), reason="accounts cannot be marked bad yet: issue 5"
+)
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -194,6 +203,35 @@ def test_a_session_leaves_an_account_that_must_rest(make_pool, site, browse):
     assert pool.status().cooling == 1
 
 
+@knows_bad_accounts
+@pytest.mark.parametrize("status", [401, 403])
+def test_an_account_that_is_refused_is_marked_bad(make_pool, site, browse, status):
+    pool = make_pool(2, max_failures=1)
+    browser = browse(pool)
+    assert browser.get(f"/status/{status}").status_code == status
+    assert pool.status().quarantined == 1
+    assert [browser.get("/").status_code for _ in range(2)] == [200, 200]
+    assert site.seen == {"a1": 1, "a2": 2}
+
+
+@knows_bad_accounts
+def test_a_session_leaves_an_account_that_is_refused(make_pool, site, browse):
+    pool = make_pool(2, max_failures=1)
+    browser = browse(pool, per="session")
+    assert [browser.get(path).status_code for path in ("/", "/status/401", "/", "/")] == [200, 401, 200, 200]
+    assert site.seen == {"a1": 2, "a2": 2}
+    assert pool.status().quarantined == 1
+
+
+@knows_bad_accounts
+def test_which_statuses_mark_an_account_bad_is_the_callers(make_pool, browse):
+    pool = make_pool(2, max_failures=1)
+    browse(pool, bad_statuses=[418]).get("/status/403")
+    assert pool.status().quarantined == 0
+    browse(pool, bad_statuses=[418]).get("/status/418")
+    assert pool.status().quarantined == 1
+
+
 @pytest.mark.parametrize(
     ("limits", "options", "status"),
     [
@@ -259,3 +297,19 @@ def test_what_makes_no_sense_is_said_before_anything_is_taken(make_pool, site, s
     with pytest.raises(ConfigError, match="block the event loop"):
         asyncio.run(browse_blocking())
     assert pool.status().free == 1
+
+
+def test_the_example_fetches_all_though_an_account_has_asked_too_often(make_pool, site, server):
+    pool = make_pool(5, name="scrapers")
+    site.limited, site.limits = {"a1"}, {"Retry-After": "100"}
+    urls = [f"{site.url}/limited?{page}" for page in range(40)]
+    program = [sys.executable, "scripts/examples/asyncio_scraper.py", *urls]
+    environment = {**os.environ, "REDISPOOL_URL": server.url}
+    pages = subprocess.check_output(program, env=environment, cwd=ROOT, text=True).splitlines()
+    assert {page.split()[1] for page in pages} == set(urls)
+    assert {page.split()[0] for page in pages} == {"200"}
+    assert site.seen["a1"] == 1
+    assert sum(site.seen.values()) == 41
+    assert not site.refusals
+    assert pool.status().cooling == 1
+    pool.reset()

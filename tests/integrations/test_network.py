@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import os
+import subprocess
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +23,7 @@ scrapli = pytest.importorskip("scrapli")
 from .devices import Devices  # noqa: E402 - it needs asyncssh
 
 HOST = "127.0.0.1"
+ROOT = Path(__file__).parents[2]
 PASSWORDS = {f"a{number}": f"secret-{number}" for number in range(1, 6)}
 
 
@@ -274,18 +276,13 @@ def test_a_pool_of_the_wrong_kind_is_refused(make_pool, devices, server):
     assert pool.status().free == 1
 
 
-def test_a_crew_on_fifty_devices_is_never_refused_and_uses_all_accounts_alike(make_pool):
-    pool = make_pool(5)
+def test_the_example_asks_fifty_devices_none_refuses_and_all_accounts_are_used_alike(make_pool, server):
+    pool = make_pool(5, name="default", namespace="redispool")
     with Devices(PASSWORDS, number=50) as devices:
-
-        def visit(address):
-            with connect_netmiko(pool, address, port=devices.port, device_type="cisco_ios") as connection:
-                return connection.send_command(f"show {address}")
-
-        with ThreadPoolExecutor(10) as crew:
-            answers = list(crew.map(visit, devices.addresses))
-        assert answers == [f"done: show {address}" for address in devices.addresses]
+        program = [sys.executable, "scripts/examples/netmiko_fleet.py", "--port", str(devices.port), "show clock"]
+        environment = {**os.environ, "REDISPOOL_URL": server.url}
+        answers = subprocess.check_output([*program, *devices.addresses], env=environment, cwd=ROOT, text=True)
+        assert answers.splitlines() == [f"{address}: done: show clock" for address in devices.addresses]
         assert not devices.refusals
-        assert set(devices.by_device.values()) == {1}
         assert all(9 <= devices.logins[name] <= 11 for name in PASSWORDS), devices.logins
-    assert threading.active_count() < 100
+    pool.reset()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import fakeredis
 import pytest
 
+from redispool.protocol import scripts
 from tests import faces
 from tests.behaviour.conftest import make_pool, pool_type, queue_up, start  # noqa: F401 - fixtures
 
@@ -20,6 +21,9 @@ class FakeServer:
     def __init__(self) -> None:
         self.inside = fakeredis.FakeServer()
         self.url = self.client()
+        for script in vars(scripts).values():
+            if isinstance(script, scripts.Script):
+                self.url.script_load(script.text)  # an error of fakeredis keeps alive what its callers hold
 
     def client(self, **options: Any) -> redis.Redis:
         return fakeredis.FakeRedis(server=self.inside, **options)
