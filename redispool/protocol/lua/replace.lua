@@ -20,17 +20,20 @@ local function set_in_list(list, rank)
   local index = redis.call('LPOS', list, name, 'RANK', rank)
   if index then redis.call('LSET', list, index, new_name) end
 end
-for number = 1, math.max(sessions_of(record), 1) do
-  local seat, new_seat = seat_of(name, tostring(number)), seat_of(new_name, tostring(number))
-  local token = redis.call('GET', LOCK .. seat)
-  local _, owner, fence, since = lease_of(token or '')
-  if token then redis.call('RENAME', LOCK .. seat, LOCK .. new_seat) end
-  if owner then redis.call('HSET', HELD, token, table.concat({new_seat, owner, fence, since}, '\n')) end
-  local rests = redis.call('ZSCORE', COOLING, seat)
-  if rests then
-    redis.call('ZREM', COOLING, seat)
-    redis.call('ZADD', COOLING, rests, new_seat)
-  end
+local surplus = tonumber(redis.call('HGET', SURPLUS, name) or 0)
+local highest = math.max(sessions_of(record), surplus, 1)
+for number = 1, highest do -- an account that was removed is there until its holder releases it
+  if redis.call('EXISTS', LOCK .. seat_of(new_name, tostring(number))) == 1 then return {'exists'} end
+end
+for number = 1, highest do move_seat(seat_of(name, tostring(number)), seat_of(new_name, tostring(number))) end
+local function move_field(hash_key, field, new_field)
+  local value = redis.call('HGET', hash_key, field)
+  redis.call('HDEL', hash_key, field)
+  if value then redis.call('HSET', hash_key, new_field, value) end
+end
+if extras then
+  for _, index in ipairs({SURPLUS, QUARANTINE, REST}) do move_field(index, name, new_name) end
+  for _, what in ipairs({'failures:', 'uses:'}) do move_field(HEALTH, what .. name, what .. new_name) end
 end
 if redis.call('EXISTS', IDLE .. name) == 1 then redis.call('RENAME', IDLE .. name, IDLE .. new_name) end
 local places = tonumber(redis.call('HGET', PLACES, name) or 0)
@@ -39,6 +42,12 @@ if places > 0 then -- its turn passes to the new name, of which stale entries ma
   local stale = -tonumber(redis.call('HGET', PLACES, new_name) or 0)
   redis.call('HSET', PLACES, new_name, stale + 1)
   if places > 1 then redis.call('HSET', PLACES, name, 1 - places) else redis.call('HDEL', PLACES, name) end
+end
+for _, choice in ipairs(choices_of(record)) do -- there its turn comes at the end
+  leave(choice, name)
+  redis.call('SREM', CARRIERS .. choice, name)
+  redis.call('SADD', CARRIERS .. choice, new_name)
+  if places > 0 then join(choice, new_name) end
 end
 set_in_list(MEMBERS, 1)
 redis.call('HDEL', ACCOUNTS, name)
