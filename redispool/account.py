@@ -6,13 +6,14 @@ import hashlib
 import sys
 import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from redispool.arguments import MAX_SESSIONS, check_account_name, check_text, check_whole
 from redispool.errors import AcquireTimeout, ConfigError, NotHeld
 from redispool.events import Event, Events
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
     from typing import Self
 
     from redispool.lease import Lease
@@ -29,14 +30,12 @@ def hash_of_name(name: str) -> str:
 class Home(Protocol):
     """The pool that an account is in, as the account sees it."""
 
-    def acquire_for(self, account: Account) -> None:
-        """Lease the account that the object names, for the object."""
+    @property
+    def operations(self) -> Any:
+        """What the pool can do, as flows."""
 
-    def release_for(self, account: Account, cooldown: float) -> None:
-        """Release the object's lease."""
-
-    def rewrite(self, account: Account, attribute: str, value: Any) -> None:
-        """Write a changed name or credential through to Redis."""
+    def run(self, flow: Any) -> Any:
+        """Run a flow to its end, or give what awaits that."""
 
 
 class Account:
@@ -54,6 +53,8 @@ class Account:
     Raises:
         ConfigError: an argument makes no sense; the message says which.
     """
+
+    asynchronous: ClassVar[bool] = False  # whether its methods are coroutines (`redispool.asyncio`)
 
     def __init__(
         self,
@@ -80,7 +81,7 @@ class Account:
         self._lease: Lease | None = None
         self._events: Events | None = None
         self._home: Home | None = None
-        self._lock = threading.Lock()
+        self._lock: Any = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
         private = ("_lease", "_events", "_home", "_lock")
@@ -160,14 +161,7 @@ class Account:
         Raises:
             UnknownAccount: it is no longer in its pool.
         """
-        if not self.needs_lock:
-            return
-        if self._home is None:
-            self.lock_locally()
-        else:
-            self._home.acquire_for(self)
-        if signal:
-            self.acquired_event(self)
+        self._run(self._acquiring(signal))
 
     def lock_locally(self, timeout: float | None = None) -> None:
         """Take the lock that an account in no pool has in this process; `release` gives it back.
@@ -192,16 +186,7 @@ class Account:
             NotHeld: it is not held.
             LeaseLost: it was held, but the lease ended before this call.
         """
-        if not self.needs_lock:
-            return
-        if self._home is not None:
-            self._home.release_for(self, cooldown)
-        elif self._lock.locked():
-            self._lock.release()
-        else:
-            raise NotHeld(f"account {self.name!r} is not held; acquire it first")
-        if signal:
-            self.released_event(self)
+        self._run(self.releasing(signal, cooldown))
 
     def get_name(self) -> str:
         """The name of the account."""
@@ -226,22 +211,57 @@ class Account:
             AccountExists: the pool has an account of that name.
             UnknownAccount: it is no longer in its pool.
         """
-        self._change("name", check_account_name(name))
+        self._run(self._changing("name", name))
 
     def set_password(self, password: str) -> None:
         """Change the password; in a pool, every host sees it at its next acquisition."""
-        self._change("password", check_text("the password", password))
+        self._run(self._changing("password", password))
 
     def set_authorization_password(self, password: str | None) -> None:
         """Change the authorization password; None: the password serves."""
-        self._change(
-            "authorization_password",
-            None if password is None else check_text("the authorization password", password),
-        )
+        self._run(self._changing("authorization_password", password))
 
-    def _change(self, attribute: str, value: Any) -> None:
+    # -- what the methods do, as flows ---------------------------------------------------------------------------
+
+    def _run(self, flow: Generator[Any, Any, None]) -> Any:
+        """Run a flow in the pool's manner; in no pool there is nothing to send."""
         if self._home is not None:
-            self._home.rewrite(self, attribute, value)
+            return self._home.run(flow)
+        for _ in flow:
+            pass
+        return None
+
+    def _acquiring(self, signal: bool) -> Generator[Any, Any, None]:
+        if not self.needs_lock:
+            return
+        if self._home is None:
+            yield from self._locking()
+        else:
+            yield from self._home.operations.acquire_for(self)
+        if signal:
+            self.acquired_event(self)
+
+    def _locking(self) -> Generator[Any, Any, None]:
+        self.lock_locally()
+        yield from ()
+
+    def releasing(self, signal: bool = True, cooldown: float = 0.0) -> Generator[Any, Any, None]:
+        """What `release` does, as a flow."""
+        if not self.needs_lock:
+            return
+        if self._home is not None:
+            yield from self._home.operations.release_for(self, cooldown)
+        elif self._lock.locked():
+            self._lock.release()
+        else:
+            raise NotHeld(f"account {self.name!r} is not held; acquire it first")
+        if signal:
+            self.released_event(self)
+
+    def _changing(self, attribute: str, value: Any) -> Generator[Any, Any, None]:
+        _CHECKS[attribute](value)
+        if self._home is not None:
+            yield from self._home.operations.rewrite(self, attribute, value)
         setattr(self, attribute, value)
         self.changed_event(self)
 
@@ -283,6 +303,13 @@ class AccountContext:
     def context(self) -> AccountContext:
         """The same account for an inner block, which does not release it."""
         return AccountContext(self._account, releases=False)
+
+
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "name": check_account_name,
+    "password": lambda value: check_text("the password", value),
+    "authorization_password": lambda value: value is None or check_text("the authorization password", value),
+}
 
 
 def _check_labels(labels: Mapping[str, str] | None) -> dict[str, str]:

@@ -49,13 +49,17 @@ def connect(url: str | None = None) -> redis.Redis | redis.RedisCluster:
     Raises:
         ConfigError: the URL makes no sense; the message says what is right, and never quotes the password.
     """
+    return _open(address_of(url))
+
+
+def address_of(url: str | None) -> Address:
+    """What the URL says, or the environment's, or the default one; raises as `connect` does."""
     if url is None:
         configured = os.environ.get("REDISPOOL_URL")
-        address = parse(configured, source="the environment variable REDISPOOL_URL") if configured else None
-        return _open(address or parse(DEFAULT_URL))
+        return parse(configured, source="the environment variable REDISPOOL_URL") if configured else parse(DEFAULT_URL)
     if not isinstance(url, str):
         raise ConfigError(f"a Redis URL is a string, not {type(url).__name__}")
-    return _open(parse(url))
+    return parse(url)
 
 
 def client_from(value: Any) -> redis.Redis | redis.RedisCluster:

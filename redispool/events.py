@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from blinker import Signal
+from blinker import ANY, Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,9 @@ class Event:
 
     def disconnect(self, callback: Callable[..., Any]) -> None:
         """Call `callback` no more."""
-        self._signal.disconnect(callback)
+        for known in list(self._signal.receivers_for(ANY)):
+            if known == callback:  # equal is enough: a method is a new object each time it is looked up
+                self._signal.disconnect(known)
 
     def emit(self, sender: Any) -> None:
         """Call every connected callback."""

@@ -8,16 +8,19 @@ import re
 import secrets
 import socket
 import threading
-from collections.abc import Hashable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from redispool.arguments import MAX_OWNER, check_name
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
 
 _HOST = re.sub(r"[^\w.-]", "-", socket.gethostname())[:64] or "host"
 _counter = itertools.count(1)
 _numbers: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 _numbers_of_values: dict[Hashable, int] = {}
+_numbers_by_id: dict[int, tuple[int, Any]] = {}
 
 
 def new_token() -> str:
@@ -40,8 +43,13 @@ def owner_name(owner: Any) -> str:
 
 def _number(owner: Any) -> int:
     """A number for the object; equal objects have the same one, as in the heritage."""
+    number = next(_counter)
     try:
-        return _numbers.setdefault(owner, next(_counter))
-    except TypeError:  # it takes no weak reference, or has no hash
-        key = owner if isinstance(owner, Hashable) else id(owner)
-        return _numbers_of_values.setdefault(key, next(_counter))
+        hash(owner)
+    except TypeError:
+        # it is known by its id, which another object would get if this one were let go
+        return _numbers_by_id.setdefault(id(owner), (number, owner))[0]
+    try:
+        return _numbers.setdefault(owner, number)
+    except TypeError:  # it takes no weak reference
+        return _numbers_of_values.setdefault(owner, number)

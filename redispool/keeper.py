@@ -8,11 +8,12 @@ import os
 import threading
 import time
 from collections import defaultdict
+from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
     from redispool.lease import Lease
 
@@ -41,23 +42,47 @@ class Schedule:
         """The leases of each pool in which one is due: a pool's are renewed together, in one call."""
         by_home: dict[int, list[Lease]] = defaultdict(list)
         for lease in list(self._leases.values()):
-            by_home[id(lease.home)].append(lease)
+            if lease.released:  # in another event loop, or by its owner's name
+                self.discard(lease)
+            else:
+                by_home[id(lease.home)].append(lease)
         return [leases for leases in by_home.values() if any(lease.renew_at <= now for lease in leases)]
 
     def postpone(self, leases: Iterable[Lease], now: float) -> None:
         """The server could not be reached: try again soon, until a lease is really over."""
         for lease in leases:
-            lease.renew_at = now + min(lease.ttl / 10, 1.0)
+            lease.renew_at = min(now + lease.shortest_pause, lease.valid_until)
             if now >= lease.valid_until:
                 self.lose(lease)
 
     def lose(self, lease: Lease) -> None:
-        """The lease is over; its holder is told."""
-        self.discard(lease)
+        """The lease is over; its holder is told, unless he is just giving it back."""
+        if self._leases.pop(lease.token, None) is None:
+            return
         try:
             lease.mark_lost()
-        except Exception:
+        except (Exception, SystemExit):  # whoever calls sys.exit() there must not end the keeper of the others
             log.exception("a callback of lost_event failed")
+
+    @contextmanager
+    def renewal(self, leases: Sequence[Lease]) -> Iterator[list[Lease]]:
+        """For a block that renews a pool's leases, and puts those that are over into the list that it is given."""
+        lost: list[Lease] = []
+        try:
+            yield lost
+        except Exception as error:  # noqa: BLE001 - whatever it was, the other pools' leases need the keeper
+            log.warning("could not renew %d leases, trying again: %s", len(leases), error)
+            self.postpone(leases, time.monotonic())
+        for lease in lost:
+            self.lose(lease)
+
+    @contextmanager
+    def return_of(self, lease: Lease) -> Iterator[None]:
+        """For a block that gives back a lease whose handle is gone."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - it comes back by its TTL then
+            log.warning("could not give back %r: %s", lease, error)
 
 
 class Keeper:
@@ -77,8 +102,9 @@ class Keeper:
         if self._thread is None:
             with self._starting:
                 if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name="redispool-keeper", daemon=True)
-                    self._thread.start()
+                    thread = threading.Thread(target=self._run, name="redispool-keeper", daemon=True)
+                    thread.start()
+                    self._thread = thread
         if lease.renew_at < self._wake_at:
             self._inbox.put(None)
 
@@ -102,25 +128,11 @@ class Keeper:
             except Empty:
                 lease = None
             if lease is not None:
-                self._give_back(lease)
+                with self.schedule.return_of(lease):
+                    lease.home.run(lease.home.operations.release(lease))
             for leases in self.schedule.due(time.monotonic()):
-                self._renew(leases)
-
-    def _renew(self, leases: list[Lease]) -> None:
-        try:
-            lost = leases[0].home.renew_leases(leases)
-        except Exception as error:  # noqa: BLE001 - whatever it was, the other pools' leases need the keeper
-            log.warning("could not renew %d leases, trying again: %s", len(leases), error)
-            self.schedule.postpone(leases, time.monotonic())
-        else:
-            for lease in lost:
-                self.schedule.lose(lease)
-
-    def _give_back(self, lease: Lease) -> None:
-        try:
-            lease.home.release_lease(lease)
-        except Exception as error:  # noqa: BLE001 - it comes back by its TTL then
-            log.warning("could not give back %r: %s", lease, error)
+                with self.schedule.renewal(leases) as lost:
+                    lost.extend(leases[0].home.renew_leases(leases))
 
 
 _keeper = Keeper()

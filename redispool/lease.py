@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from redispool.account import Account
 from redispool.events import Event
@@ -16,8 +17,12 @@ if TYPE_CHECKING:
 class LeaseHome(Protocol):
     """The pool that a lease is from, as the lease sees it."""
 
-    def renew_lease(self, lease: Lease, ttl: float) -> Any:
-        """Renew one lease now."""
+    @property
+    def operations(self) -> Any:
+        """What the pool can do, as flows."""
+
+    def run(self, flow: Any) -> Any:
+        """Run a flow to its end, or give what awaits that."""
 
     def abandon(self, lease: Lease) -> None:
         """Give back a lease that nobody can release any more; called from anywhere, so it must not block."""
@@ -80,18 +85,25 @@ class Lease:
         return self._lost_event
 
     def renew(self, ttl: float | None = None) -> Any:
-        """Renew the lease now, for `ttl` seconds (default: those it was taken for).
+        """Renew the lease now, for `ttl` seconds (default: those it was taken for); a coroutine under asyncio.
 
         Raises:
             LeaseLost: it is over.
         """
-        return self._home.renew_lease(self, self.ttl if ttl is None else ttl)
+        return self._home.run(self._home.operations.renew_lease(self, self.ttl if ttl is None else ttl))
 
     def extended(self, expires_at: float, valid_until: float) -> None:
         """The server has renewed the lease."""
         self.expires_at = expires_at
         self.valid_until = valid_until
-        self.renew_at = valid_until - self.ttl * 2 / 3
+        now = time.monotonic()
+        # max_lease may leave less than a ttl: no renewing without a pause then
+        self.renew_at = now + max((valid_until - now) / 3, self.shortest_pause)
+
+    @property
+    def shortest_pause(self) -> float:
+        """Seconds between two tries to renew, at the least."""
+        return min(self.ttl / 10, 1.0)
 
     def mark_lost(self) -> None:
         """The lease is over, though nobody released it."""
@@ -103,26 +115,28 @@ class Lease:
 class Handle(Account):
     """What an acquisition gives: the account, bound to the lease of this one acquisition."""
 
+    plain_type: ClassVar[type[Account]] = Account  # of a copy, and of the pool's members
+
     def __del__(self) -> None:
         lease = getattr(self, "_lease", None)
-        if lease is None or lease.released:
+        if lease is None or lease.released or lease.pid != os.getpid():  # a forked child's copies are the parent's
             return
         lease.dropped = True
         if not lease.anchored:
+            lease.home.abandon(lease)  # first, for the warning may be turned into an error
             warnings.warn(
                 f"account {lease.account!r} was dropped without release(); it goes back to its pool",
                 ResourceWarning,
                 source=self,
                 stacklevel=2,
             )
-            lease.home.abandon(lease)
 
     def __reduce__(self) -> Any:
         # a copy is the account without the lease, which only this handle may release
-        return _plain_account, (self.__getstate__(),)
+        return _plain_account, (self.plain_type, self.__getstate__())
 
 
-def _plain_account(state: dict[str, Any]) -> Account:
-    account = Account.__new__(Account)
+def _plain_account(plain_type: type[Account], state: dict[str, Any]) -> Account:
+    account = plain_type.__new__(plain_type)
     account.__setstate__(state)
     return account

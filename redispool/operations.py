@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import weakref
 from collections import defaultdict
@@ -11,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from redispool.account import Account, hash_of_name
 from redispool.arguments import MAX_PRIORITY, check_account_name, check_seconds, check_ttl, check_whole
-from redispool.errors import ConfigError, LeaseLost, NotHeld
+from redispool.errors import ConfigError, LeaseLost, NotHeld, RedispoolError
 from redispool.identity import new_token, owner_name
 from redispool.lease import Handle, Lease
-from redispool.protocol.flows import Grant, LeaseFlows, Request
+from redispool.protocol.flows import LeaseFlows, Request
 from redispool.protocol.membership import MemberFlows
 from redispool.protocol.records import Seal, decode, encode
 
@@ -109,6 +110,7 @@ class Operations(Generic[H]):
         keep_members: whether to hold the accounts that were added here as objects, even if nobody else does.
         face: the pool itself, to which its accounts and leases turn.
         keeper: gives the keeper of this process.
+        mailbox: gives the name of the mailbox that the waiters share; None: each has its own.
     """
 
     def __init__(
@@ -122,15 +124,17 @@ class Operations(Generic[H]):
         keeper: Callable[[], Watcher],
         *,
         keep_members: bool = False,
+        mailbox: Callable[[], str] | None = None,
     ) -> None:
         self._keys = channel.keys
-        self._flows = LeaseFlows(channel, slice_seconds=slice_seconds)
+        self.flows = LeaseFlows(channel, slice_seconds=slice_seconds)
         self._membership = MemberFlows(channel)
         self.terms = terms
         self._seal = seal
         self._handle_type = handle_type
         self._face: Callable[[], Any] = weakref.ref(face)
         self._keeper = keeper
+        self._mailbox = mailbox
         self._members: MutableMapping[str, Account] = {} if keep_members else weakref.WeakValueDictionary()
         self._leases: defaultdict[str, list[Lease]] = defaultdict(list)
 
@@ -149,10 +153,10 @@ class Operations(Generic[H]):
     def acquire(self, account: Any, owner: Any, timeout: Any, ttl: Any, priority: Any) -> Flow[H]:
         """Wait for an account; its handle."""
         want = "" if account is None else name_of(account)
-        grant, lease = yield from self._take(want, owner, timeout, ttl, priority)
+        taken, lease = yield from self._take(want, owner, timeout, ttl, priority)
         handle = self._handle_type.__new__(self._handle_type)
-        handle.__setstate__(self._decode(grant.account, grant.record).__getstate__())
-        member = self._members.get(grant.account)
+        handle.__setstate__(taken.__getstate__())
+        member = self._members.get(taken.name)
         if member is not None:
             handle._events = member.events  # noqa: SLF001 - a handle is an account of this pool
         self._settle(handle, lease)
@@ -163,30 +167,34 @@ class Operations(Generic[H]):
 
     def acquire_for(self, account: Account) -> Flow[None]:
         """Wait for the very account, and bind the lease to the object."""
-        grant, lease = yield from self._take(account.name, None, None, None, 0)
-        account.__dict__.update(self._decode(grant.account, grant.record).__getstate__())
+        taken, lease = yield from self._take(account.name, None, None, None, 0)
+        account.__dict__.update(taken.__getstate__())
         self._settle(account, lease)
         if lease is not None:
             lease.anchored = not isinstance(account, Handle)
             self._watch(lease)
 
-    def _take(self, want: str, owner: Any, timeout: Any, ttl: Any, priority: Any) -> Flow[tuple[Grant, Lease | None]]:
+    def _take(self, want: str, owner: Any, timeout: Any, ttl: Any, priority: Any) -> Flow[tuple[Account, Lease | None]]:
         seconds = self.terms.ttl if ttl is None else check_ttl(ttl)
         if self.terms.max_lease is not None:
             seconds = min(seconds, self.terms.max_lease)
         token = new_token()
         request = Request(
             token,
-            token,
+            token if self._mailbox is None else self._mailbox(),
             owner_name(owner),
             seconds,
             want,
             check_whole("priority", priority, -MAX_PRIORITY, MAX_PRIORITY),
         )
-        grant = yield from self._flows.acquire(request, None if timeout is None else check_seconds("timeout", timeout))
-        if not grant.token:
-            return grant, None
-        return grant, Lease(grant, request.owner, seconds, os.getpid(), self._face())
+        grant = yield from self.flows.acquire(request, None if timeout is None else check_seconds("timeout", timeout))
+        lease = Lease(grant, request.owner, seconds, os.getpid(), self._face()) if grant.token else None
+        try:
+            return self._decode(grant.account, grant.record), lease
+        except RedispoolError:  # who cannot read it must not hold it
+            if lease is not None:
+                yield from self.flows.release(lease.token, math.inf, 0.0)
+            raise
 
     def _settle(self, account: Account, lease: Lease | None) -> None:
         account.lease = lease
@@ -207,6 +215,16 @@ class Operations(Generic[H]):
             )
         yield from self.release(lease, seconds)
         account.lease = None
+
+    def leave(self, handle: H, *, failed: bool) -> Flow[None]:
+        """Release a handle at the end of its block, unless the block did; an error of the block's own comes first."""
+        if not failed and handle.lease is None and handle.needs_lock:
+            return
+        try:
+            yield from handle.releasing()
+        except Exception:
+            if not failed:
+                raise
 
     def _unbound(self, account: Account) -> Lease | None:
         """The lease that the process took last on an account, for who releases it in the heritage's manner.
@@ -230,10 +248,18 @@ class Operations(Generic[H]):
         self._keeper().forget(lease)
         valid_until = float("-inf") if lease.lost else lease.valid_until
         try:
-            yield from self._flows.release(lease.token, valid_until, cooldown)
+            yield from self.flows.release(lease.token, valid_until, cooldown)
         except LeaseLost:
             self._drop(lease)
             raise
+        except Exception:
+            raise
+        except BaseException:  # the caller was interrupted; his account has gone back nevertheless
+            self._close(lease)
+            raise
+        self._close(lease)
+
+    def _close(self, lease: Lease) -> None:
         lease.released = True
         self._drop(lease)
 
@@ -247,18 +273,17 @@ class Operations(Generic[H]):
     def release_owner(self, owner: Any) -> Flow[int]:
         """Release all that the owner holds, on any host; how many that was."""
         name = owner_name(owner)
-        count = yield from self._flows.release_owner(name)
+        count = yield from self.flows.release_owner(name)
         for leases in list(self._leases.values()):
             for lease in [one for one in leases if one.owner == name]:
                 self._keeper().forget(lease)
-                lease.released = True
-                self._drop(lease)
+                self._close(lease)
         return count
 
     def renew(self, leases: Sequence[Lease], ttl: float | None = None) -> Flow[list[Lease]]:
         """Renew leases of this pool; those that are over."""
         wanted = [(lease.token, lease.ttl if ttl is None else ttl) for lease in leases]
-        results = yield from self._flows.renew(wanted, self.terms.max_lease)
+        results = yield from self.flows.renew(wanted, self.terms.max_lease)
         lost = []
         for lease, result in zip(leases, results, strict=True):
             if result is None:
@@ -284,7 +309,8 @@ class Operations(Generic[H]):
         rows = ((account.name, account.account_hash, encode(account, self._seal, self.name)) for account in found)
         added = yield from self._membership.add(rows, len(found), progress)
         for account in found:
-            if not isinstance(account, Handle):
+            # an account whose methods block is of no use to who awaits, and is left as it is
+            if not isinstance(account, Handle) and account.asynchronous == self._handle_type.asynchronous:
                 account._home = self._face()  # noqa: SLF001
                 self._members[account.name] = account
         return added
@@ -326,6 +352,10 @@ class Operations(Generic[H]):
         yield from self._membership.reset()
         for name in list(self._members):
             self._part_with(name)
+
+    def leave_no_trace(self) -> Flow[None]:
+        """Remove the pool itself."""
+        yield from self._membership.reset(leave_no_trace=True)
 
     # -- looking -------------------------------------------------------------------------------------------------
 
@@ -378,7 +408,7 @@ class Operations(Generic[H]):
         )
 
     def _decode(self, name: str, record: bytes) -> Account:
-        return decode(name, record, self._seal, self.name, Account)
+        return decode(name, record, self._seal, self.name, self._handle_type.plain_type)
 
     def _member(self, name: str, record: bytes) -> Account:
         """The object that was added in this process, with what the record says now; or a new one."""

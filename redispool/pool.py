@@ -2,53 +2,32 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import secrets
 import weakref
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeVar
-
-import redis as redis_py
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
 
 from redispool.arguments import check_namespace, check_pool_name, check_seconds
 from redispool.connect import client_from, private_client, slice_seconds
 from redispool.drivers import Wire, run
-from redispool.errors import NotHeld
-from redispool.identity import new_token
 from redispool.keeper import keeper
 from redispool.lease import Handle, Lease
 from redispool.operations import Operations, PoolStatus, check_terms
+from redispool.private_pool import private_name, remove_private
 from redispool.protocol.channel import PoolChannel
-from redispool.protocol.keys import PRIVATE_PREFIX, PoolKeys
-from redispool.protocol.membership import MemberFlows
+from redispool.protocol.keys import PoolKeys
 from redispool.sealing import Cipher, seal_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    import redis as redis_py
+
     from redispool.account import Account
     from redispool.protocol.commands import Flow
 
 T = TypeVar("T")
-log = logging.getLogger("redispool")
 _KEEPER_TIMEOUT = 1.0  # seconds; one server that hangs must not make the keeper late for the others
-
-
-def private_name() -> str:
-    """A name for a pool that nobody else knows."""
-    return f"{PRIVATE_PREFIX}{new_token()}:{secrets.token_hex(4)}"
-
-
-def _remove_private(wire: Wire, channel: PoolChannel, creator: int) -> None:
-    """A private pool goes with its creator, and not with a process that was forked from it."""
-    if os.getpid() != creator:
-        return
-    channel.patience = 0.0  # who ends does not wait for an outage to end
-    try:
-        run(MemberFlows(channel).reset(leave_no_trace=True), wire)
-    except Exception as error:  # noqa: BLE001 - it runs at exit; doctor finds what is left
-        log.debug("private pool %s stays behind: %s", channel.keys.pool, error)
 
 
 class AccountPool:
@@ -97,7 +76,8 @@ class AccountPool:
         )
         self._keeper_wire: Wire | None = None
         if name is None:
-            weakref.finalize(self, _remove_private, self._wire, channel, os.getpid())
+            wire = self._wire  # not to hold the pool itself
+            weakref.finalize(self, remove_private, lambda: wire, channel, os.getpid())
         if accounts is not None:
             self.add_account(accounts)
 
@@ -158,14 +138,12 @@ class AccountPool:
             LeaseLost: the lease ended before the block did, and the block did not raise itself.
         """
         handle = self.acquire_account(account, owner, timeout=timeout, ttl=ttl, priority=priority)
+        failed = True
         try:
             yield handle
-        except BaseException:
-            with suppress(NotHeld, redis_py.RedisError):  # the block's own error is the one to be seen
-                handle.release()
-            raise
-        if handle.lease is not None or not handle.needs_lock:
-            handle.release()
+            failed = False
+        finally:
+            self.run(self._operations.leave(handle, failed=failed))
 
     def release_accounts(self, owner: object) -> int:
         """Release everything that the owner holds, from any host; how many accounts that was."""

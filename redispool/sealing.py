@@ -64,4 +64,6 @@ def seal_from(cipher: Cipher) -> FernetSeal | None:
         from_environment = [key.strip() for key in os.environ.get("REDISPOOL_KEY", "").split(",") if key.strip()]
         return FernetSeal(from_environment) if from_environment else None
     keys = cipher() if callable(cipher) else cipher
+    if not isinstance(keys, str | bytes | Sequence):
+        raise ConfigError(f"cipher= takes a key or a list of keys, not {type(keys).__name__}")
     return FernetSeal([keys] if isinstance(keys, str | bytes) else list(keys))

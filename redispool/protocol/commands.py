@@ -30,11 +30,19 @@ class Plain:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Wait for a mail; the reply is its bytes, or None when the time is up."""
+    """Wait for a mail; the reply is its bytes, or None when the time is up.
+
+    Attributes:
+        mailbox: the key to block on.
+        token: whose mail it is, where many wait at one mailbox.
+        seconds: when to be back, for one who waits at his own.
+        longest: the same for one of many, whose mailbox is attended to (`LeaseFlows.attend`) after `seconds`.
+    """
 
     mailbox: str
     token: str
     seconds: float
+    longest: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,8 @@ FIRST_FEW = 5  # so many waiters wake exactly when the next lease ends; the othe
 AGING = 60.0  # seconds of waiting that weigh as much as one step of priority
 _OWNED_PAGE = 1000
 _RENEW_CHUNK = 300
-_PATIENCE_TO_CANCEL = 1.0
+_RECHECK = 60.0  # seconds after which one of many at a mailbox asks for himself, should all else have failed
+_LAST_PATIENCE = 1.0  # seconds, for the last word of a caller whose time is up
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +98,9 @@ class LeaseFlows:
             return (yield from self._acquire(request, timeout))
         except (GeneratorExit, RedispoolError):
             raise  # nobody feeds us any more; or: the server has answered, and the token holds nothing
-        except BaseException:
-            yield from self._abandon(request)
+        except BaseException as error:
+            if self.channel.contacted or not isinstance(error, Exception):
+                yield from self._abandon(request)
             raise
 
     def _acquire(self, request: Request, timeout: float | None) -> Flow[Grant]:
@@ -110,7 +112,7 @@ class LeaseFlows:
             asked, reply = yield from self.channel.call(
                 scripts.ACQUIRE, request.token, request.box, request.owner, milliseconds(request.ttl), request.account,
                 int(wait), milliseconds(3 * self.slice_seconds), int(request.priority * AGING * 1_000_000), stamp,
-                deadline=deadline if wait else None,
+                deadline=deadline if wait else None, patience=None if wait else _LAST_PATIENCE,
             )  # fmt: skip
             kind = reply[0]
             if kind == b"granted":
@@ -125,12 +127,15 @@ class LeaseFlows:
             remaining = None if deadline is None else deadline - self.channel.clock()
             if remaining is not None and remaining <= 0:
                 return (yield from self._last_chance(request, timeout))
-            mail = yield from self._block(request, self._slice(request, rank, next_end, remaining))
+            mail = yield from self._block(request, self._slice(request, rank, next_end, remaining), remaining)
             if mail is not None:
                 kind, _, _ = mail.partition(b"\n")
                 if kind != b"granted":
+                    yield from self._abandon(request)  # it may have joined the queue again since the mail was sent
                     raise self._in_vain(kind, request)
-                return _grant(mail, asked, server_now)
+                grant = _grant(mail, asked, server_now)
+                if not grant.token or grant.valid_until > self.channel.clock():  # else it was read too late
+                    return grant
 
     def _slice(self, request: Request, rank: int | None, next_end: int, remaining: float | None) -> float:
         """How long to block: whoever polls once a TTL knows of each lease before it can end."""
@@ -141,35 +146,52 @@ class LeaseFlows:
             seconds = min(seconds, remaining)
         return max(seconds, 0.001)  # 0 would be for ever
 
-    def _block(self, request: Request, seconds: float) -> Flow[bytes | None]:
+    def _block(self, request: Request, seconds: float, remaining: float | None) -> Flow[bytes | None]:
+        longest = random.uniform(0.5, 1.0) * _RECHECK  # noqa: S311
+        if remaining is not None:
+            longest = min(longest, remaining)
         try:
-            mail: bytes | None = yield Block(self.channel.keys.mailbox(request.box), request.token, seconds)
+            mail: bytes | None = yield Block(self.channel.keys.mailbox(request.box), request.token, seconds, longest)
         except Unavailable:
             # the next acquire script finds out what has become of us, and rides out what must be ridden out
             yield Pause(random.uniform(0.01, 0.05))  # noqa: S311
             return None
         return mail
 
+    def attend(self, box: str, attended_at: float) -> Flow[tuple[bool, float, float]]:
+        """For a mailbox at which many wait: show that its reader lives, and reclaim, as each of them would alone.
+
+        Args:
+            box: the mailbox.
+            attended_at: when that was last done, by the monotonic clock.
+
+        Returns:
+            Whether those who wait are still in the queue and not in vain (else they must ask again); when it was
+            done; in how many seconds it is to be done again.
+        """
+        presence = 3 * self.slice_seconds
+        asked, (well, next_end) = yield from self.channel.call(scripts.ATTEND, box, milliseconds(presence))
+        seconds = self.slice_seconds if next_end < 0 else min(self.slice_seconds, (next_end + 1) / 1000)
+        return bool(well) and self.channel.clock() - attended_at < presence, asked, seconds
+
     def _last_chance(self, request: Request, timeout: float | None) -> Flow[Grant]:
         """The time is up: leave the queue, unless the grant was on its way."""
-        asked, reply = yield from self._cancel(request, "keep", None)
+        asked, reply = yield from self._cancel(request, "keep")
         if reply[0] == b"granted":
             return _grant(reply[1], asked, reply[2])
         raise self._timed_out(request, timeout)
 
-    def _cancel(self, request: Request, grants: str, patience: float | None) -> Flow[tuple[float, list[Any]]]:
+    def _cancel(self, request: Request, grants: str) -> Flow[tuple[float, list[Any]]]:
         return (
             yield from self.channel.call(
-                scripts.CANCEL, request.token, request.box, grants, request.account, patience=patience
+                scripts.CANCEL, request.token, request.box, grants, request.account, patience=_LAST_PATIENCE
             )
         )
 
     def _abandon(self, request: Request) -> Flow[None]:
         """The caller is gone: leave the queue, and give back what was granted."""
-        if not self.channel.contacted:
-            return
         try:
-            yield from self._cancel(request, "return", _PATIENCE_TO_CANCEL)
+            yield from self._cancel(request, "return")
         except Exception as error:  # noqa: BLE001 - the caller's own error is the one to be seen
             log.warning("could not cancel a request; what it was granted comes back by its TTL: %s", error)
 
@@ -198,20 +220,33 @@ class LeaseFlows:
             LeaseLost: it had ended before.
         """
         started = self.channel.clock()
-        _, reply = yield from self.channel.call(scripts.RELEASE, milliseconds(cooldown), token)
+        try:
+            _, reply = yield from self.channel.call(scripts.RELEASE, milliseconds(cooldown), token)
+        except (Exception, GeneratorExit):
+            raise
+        except BaseException:  # Ctrl-C, cancellation: the account goes back nevertheless
+            yield from self._release_after_all(token, cooldown)
+            raise
         # a token that is gone before its time was released by an earlier send whose reply was lost
         if not reply[0] and started >= valid_until:
             raise LeaseLost(f"the lease on an account of pool {self.channel.keys.pool!r} ended before it was released")
 
+    def _release_after_all(self, token: str, cooldown: float) -> Flow[None]:
+        try:
+            yield from self.channel.call(scripts.RELEASE, milliseconds(cooldown), token, patience=_LAST_PATIENCE)
+        except Exception as error:  # noqa: BLE001 - the caller's own error is the one to be seen
+            log.warning("could not release an account; it comes back by its TTL: %s", error)
+
     def release_owner(self, owner: str) -> Flow[int]:
         """Release all that an owner holds; how many that was."""
-        count = 0
+        done: set[bytes] = set()
         while True:
-            _, tokens = yield from self.channel.call(scripts.OWNED, owner, _OWNED_PAGE)
+            _, owned = yield from self.channel.call(scripts.OWNED, owner, _OWNED_PAGE)
+            tokens = [token for token in owned if token not in done]  # an index that went astray names some for ever
             if not tokens:
-                return count
+                return len(done)
             yield from self.channel.call(scripts.RELEASE, 0, *tokens)
-            count += len(tokens)
+            done.update(tokens)
 
     def renew(
         self, leases: Sequence[tuple[str, float]], max_lease: float | None
@@ -232,7 +267,7 @@ def _grant(packed: bytes, asked: float, server_now: int) -> Grant:
     _, token, seat, fence, since, expires, record = packed.split(b"\n", 6)
     end = int(expires)
     return Grant(
-        token.decode(),
+        token.decode() if end else "",  # a mail names whom it is for, also where the account is never locked
         seat.decode(),
         int(fence),
         int(since) / 1000,

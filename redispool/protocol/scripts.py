@@ -45,8 +45,10 @@ def _load(name: str) -> Script:
 
 ACQUIRE = _load("acquire")
 ADD = _load("add")
+ATTEND = _load("attend")
 CANCEL = _load("cancel")
 INSPECT = _load("inspect")
+LOG = _load("log")
 LOOKUP = _load("lookup")
 NAMES = _load("names")
 OWNED = _load("owned")

@@ -82,9 +82,13 @@ class Crew:
 
     def work(self, job: Job) -> list[Turn]:
         """Let all do the job at once; their turns in order."""
-        for pipe in self._pipes:
-            pipe.send(job)
-        return sorted((turn for pipe in self._pipes for turn in pipe.recv()), key=lambda turn: turn.acquired)
+        try:
+            for pipe in self._pipes:
+                pipe.send(job)
+            turns = [turn for pipe in self._pipes for turn in pipe.recv()]
+        except (EOFError, OSError) as error:
+            raise RuntimeError(f"a contender of {job.peer} has died; what it died of stands above") from error
+        return sorted(turns, key=lambda turn: turn.acquired)
 
 
 def _member(number: int, url: str, resource: str, barrier: Barrier, pipe: Connection) -> None:

@@ -38,7 +38,7 @@ def test_every_key_that_the_scripts_name_is_in_the_table():
 
 def test_only_one_file_makes_names_of_keys_and_the_others_use_them():
     constants = set(re.findall(r"\b[A-Z]{4,}\b", OPEN)) - {"KEYS", "ARGV", "TYPE", "HGET", "TIME"}
-    local = re.compile(r"local ([A-Z]{4,}) =")
+    local = re.compile(r"local ([A-Z]{4,})\b")
     for path in FILES:
         text = path.read_text("utf-8")
         for first in re.findall(r"redis\.call\('[A-Z]+', ([^,)]+)", text):

@@ -15,7 +15,7 @@ from redispool.cli.demo.worker import Orders, Report
 from redispool.cli.login_service import LoginService
 from redispool.connect import private_client
 from redispool.drivers import Wire, run
-from redispool.pool import private_name
+from redispool.private_pool import private_name
 from redispool.protocol.channel import PoolChannel
 from redispool.protocol.keys import PoolKeys
 from redispool.protocol.membership import MemberFlows

@@ -1,4 +1,5 @@
--- Guarantees: nothing changes. Returns the owner's tokens, so many at most.
+-- Guarantees: no lease ends but those that have expired. Returns the owner's tokens, so many at most.
 -- ARGV[3] owner, [4] how many
---@include open
+--@include waiters
+reclaim()
 return redis.call('SRANDMEMBER', OWNER .. ARGV[3], ARGV[4])

@@ -1,0 +1,83 @@
+"""Accounts whose methods are coroutines."""
+
+# the convention of redis.asyncio: the same names, to be awaited
+# mypy: disable-error-code="override"
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from redispool import account as blocking
+from redispool import lease
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine, Generator
+    from typing import Self
+
+
+class Account(blocking.Account):
+    """A `redispool.Account` whose `acquire`, `release` and setters are coroutines.
+
+    Add such accounts to a pool of `redispool.asyncio` to release through them, or to be told of events by them. A
+    blocking `redispool.Account` can be added as well; the object itself then stays in no pool.
+    """
+
+    asynchronous: ClassVar[bool] = True
+
+    def _start(self) -> None:
+        super()._start()
+        self._lock = asyncio.Lock()
+
+    async def _run(self, flow: Generator[Any, Any, None]) -> None:
+        if self._home is not None:
+            await self._home.run(flow)
+            return
+        for step in flow:
+            await step
+
+    def _locking(self) -> Generator[Coroutine[Any, Any, Any], Any, None]:
+        yield self._lock.acquire()
+
+    async def __aenter__(self) -> Self:
+        if self.lease is None:
+            await self.acquire()
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        await self.release()
+
+    @asynccontextmanager
+    async def context(self) -> AsyncIterator[Self]:
+        """For an `async with` block around an already acquired account: it is released at the end."""
+        try:
+            yield self
+        finally:
+            await self.release()
+
+    async def acquire(self, signal: bool = True) -> None:
+        """See `redispool.Account.acquire`."""
+        await self._run(self._acquiring(signal))
+
+    async def release(self, signal: bool = True, *, cooldown: float = 0.0) -> None:
+        """See `redispool.Account.release`; once called, it is done even if the task is cancelled."""
+        await self._run(self.releasing(signal, cooldown))
+
+    async def set_name(self, name: str) -> None:
+        """See `redispool.Account.set_name`."""
+        await self._run(self._changing("name", name))
+
+    async def set_password(self, password: str) -> None:
+        """See `redispool.Account.set_password`."""
+        await self._run(self._changing("password", password))
+
+    async def set_authorization_password(self, password: str | None) -> None:
+        """See `redispool.Account.set_authorization_password`."""
+        await self._run(self._changing("authorization_password", password))
+
+
+class Handle(Account, lease.Handle):
+    """What an acquisition gives: the account, bound to the lease of this one acquisition."""
+
+    plain_type: ClassVar[type[blocking.Account]] = Account

@@ -1,0 +1,114 @@
+"""The keeper under asyncio: one task an event loop that renews the leases taken in it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from redispool.keeper import Schedule
+
+if TYPE_CHECKING:
+    from redispool.lease import Lease
+
+
+class Keeper:
+    """Follows the schedule in a task, which lives as long as there is something to renew or to give back.
+
+    Args:
+        loop: its event loop.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.schedule = Schedule()
+        self._loop = loop
+        self._task: asyncio.Task[None] | None = None
+        self._abandoned: deque[Lease] = deque()
+        self._changed = asyncio.Event()
+
+    def watch(self, lease: Lease) -> None:
+        """Renew the lease until it is released or lost."""
+        self.schedule.add(lease)
+        self._wake()
+
+    def forget(self, lease: Lease) -> None:
+        """Renew the lease no more."""
+        self.schedule.discard(lease)
+
+    def abandon(self, lease: Lease) -> None:
+        """Give back a lease whose handle is gone."""
+        self._abandoned.append(lease)
+        self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        self._changed.set()
+        if self._task is None:
+            self._task = self._loop.create_task(self._run(), name="redispool-keeper")
+
+    async def _run(self) -> None:
+        try:
+            due: float | None = 0.0
+            while due is not None or self._abandoned:
+                self._changed.clear()
+                jobs = [self._give_back(self._abandoned.popleft()) for _ in range(len(self._abandoned))]
+                jobs += [self._renew(leases) for leases in self.schedule.due(time.monotonic())]
+                await asyncio.gather(*jobs)
+                due = self.schedule.next_due()
+                if due is not None:
+                    await self._rest(due)
+        finally:
+            self._task = None
+
+    async def _rest(self, due: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(due - time.monotonic(), 0.0)):
+                await self._changed.wait()
+
+    async def _renew(self, leases: list[Lease]) -> None:
+        with self.schedule.renewal(leases) as lost:
+            lost.extend(await leases[0].home.renew_leases(leases))
+
+    async def _give_back(self, lease: Lease) -> None:
+        with self.schedule.return_of(lease):
+            await lease.home.run(lease.home.operations.release(lease))
+
+
+_keepers: dict[asyncio.AbstractEventLoop, Keeper] = {}
+
+
+def keeper() -> Keeper:
+    """The keeper of the running event loop."""
+    loop = asyncio.get_running_loop()
+    found = _keepers.get(loop)
+    if found is None:
+        for other in [other for other in _keepers if other.is_closed()]:
+            del _keepers[other]
+        found = _keepers[loop] = Keeper(loop)
+    return found
+
+
+def abandon(lease: Lease) -> None:
+    """Have a lease given back whose handle is gone; called from anywhere, the garbage collector included.
+
+    Where no event loop is left, the account comes back by its TTL.
+    """
+    running = asyncio._get_running_loop()  # noqa: SLF001 - the public one raises where there is none
+    open_keepers = [found for loop, found in list(_keepers.items()) if not loop.is_closed()]
+    for found in open_keepers:
+        found.forget(lease)
+    if running is not None:
+        keeper().abandon(lease)
+    elif open_keepers:
+        open_keepers[0].abandon(lease)
+
+
+def _after_fork() -> None:
+    # the loops, and the leases, are the parent's
+    global _keepers  # noqa: PLW0603
+    _keepers = {}
+
+
+os.register_at_fork(after_in_child=_after_fork)

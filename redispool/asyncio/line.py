@@ -1,0 +1,176 @@
+"""One connection to the server for any number of tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import redis
+import redis.asyncio as async_redis
+from redis.asyncio.sentinel import SentinelConnectionPool
+from redis.exceptions import ResponseError
+
+from redispool.drivers import translated
+from redispool.protocol.commands import Unavailable
+
+if TYPE_CHECKING:
+    from redis.asyncio.connection import AbstractConnection
+
+    from redispool.asyncio.connect import Client
+    from redispool.protocol.commands import Argument
+
+_LARGEST_BATCH = 200  # commands; more would keep the first of them waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A command, and the future of its reply."""
+
+    words: tuple[Argument, ...]
+    reply: asyncio.Future[Any]
+
+
+class Line:
+    """Sends what tasks ask, in batches and in order, over one connection that only its own task uses.
+
+    A task that is cancelled while it waits takes no heed of the reply, so the connection is never left in the middle
+    of one; and what it asks next is sent after the reply has come. When the event loop ends, the line hangs up.
+
+    Args:
+        client: a client of our own, of this event loop.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._caller = ClusterCaller(client) if isinstance(client, async_redis.RedisCluster) else Caller(client)
+        self._questions: deque[Question] = deque()
+        self._asked = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._stays = True  # on the line while nobody asks anything
+
+    async def ask(self, *words: Argument) -> Any:
+        """Send a command; its reply as bytes. Raises Unavailable in an outage."""
+        question = Question(words, asyncio.get_running_loop().create_future())
+        self._questions.append(question)
+        self._asked.set()
+        if self._task is None:
+            self._start()
+        return await question.reply
+
+    def _start(self) -> None:
+        self._task = asyncio.create_task(self._work(), name="redispool-line")
+
+    async def aclose(self) -> None:
+        """Hang up."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    def hang_up_soon(self) -> None:
+        """Hang up; for who cannot await."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _work(self) -> None:
+        try:
+            while self._stays or self._questions:
+                await self._asked.wait()
+                batch = self._next_batch()
+                if batch:
+                    await self._converse(batch)
+        except asyncio.CancelledError:
+            self._stays = False  # the loop ends; who cleans up then may still ask
+        finally:
+            try:
+                await self._caller.hang_up()
+            finally:
+                self._task = None
+                if self._questions:
+                    self._start()
+
+    def _next_batch(self) -> list[Question]:
+        batch: list[Question] = []
+        while self._questions and len(batch) < _LARGEST_BATCH:
+            question = self._questions.popleft()
+            if not question.reply.cancelled():
+                batch.append(question)
+        if not self._questions:
+            self._asked.clear()
+        return batch
+
+    async def _converse(self, batch: list[Question]) -> None:
+        try:
+            replies = await self._caller.exchange([question.words for question in batch])
+        except Exception as error:  # noqa: BLE001 - it is for those who asked
+            await self._caller.hang_up()
+            replies = [error] * len(batch)
+        except BaseException:
+            _answer(batch, [redis.ConnectionError("the connection was closed")] * len(batch))
+            raise
+        else:
+            if any(isinstance(reply, Exception) and isinstance(translated(reply), Unavailable) for reply in replies):
+                await self._caller.hang_up()  # another server may be the right one by now
+        _answer(batch, replies)
+
+
+def _answer(batch: list[Question], replies: list[Any]) -> None:
+    for question, reply in zip(batch, replies, strict=True):
+        if question.reply.done():
+            continue
+        if isinstance(reply, Exception):
+            # a copy each: a traceback that all of a crowd raise into would grow with every one
+            question.reply.set_exception(translated(copy.copy(reply)))
+        else:
+            question.reply.set_result(reply)
+
+
+class Caller:
+    """Talks to one server, or to the one that sentinels name."""
+
+    def __init__(self, client: async_redis.Redis) -> None:
+        self._pool = client.connection_pool
+        self._connection: AbstractConnection | None = None
+
+    async def exchange(self, commands: list[tuple[Argument, ...]]) -> list[Any]:
+        """Send commands in one go; the replies, errors among them."""
+        if self._connection is None:
+            self._connection = self._pool.make_connection()
+        connection = self._connection
+        await connection.connect()
+        await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+        return [await _reply(connection) for _ in commands]
+
+    async def hang_up(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            await self._connection.disconnect(nowait=True)
+        if isinstance(self._pool, SentinelConnectionPool):
+            await self._pool.sentinel_manager.aclose()
+
+
+async def _reply(connection: AbstractConnection) -> Any:
+    try:
+        return await connection.read_response(disable_decoding=True)
+    except ResponseError as error:
+        return error
+
+
+class ClusterCaller:
+    """Talks to a cluster."""
+
+    def __init__(self, client: async_redis.RedisCluster) -> None:
+        self._client = client
+
+    async def exchange(self, commands: list[tuple[Argument, ...]]) -> list[Any]:
+        """Send commands in one go, all to the node that has their slot; the replies, errors among them."""
+        pipeline = self._client.pipeline()
+        for words in commands:
+            pipeline.execute_command(*words)
+        replies: list[Any] = await pipeline.execute(raise_on_error=False)
+        return replies
+
+    async def hang_up(self) -> None:
+        """Close the connections; the next command asks the cluster who serves what."""
+        await self._client.aclose()

@@ -1,0 +1,153 @@
+"""What must be true of a pool's keys whenever no script is running."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import redis
+
+    Client = redis.Redis | redis.RedisCluster
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All keys of one pool, with the variable part of each key's name as its index."""
+
+    now: int  # server's clock, ms
+    members: list[str]
+    rotation: list[str]
+    places: dict[str, int]
+    sessions: dict[str, int]
+    hashes: dict[str, str]
+    free: int
+    held: dict[str, tuple[str, str]]  # token -> seat, owner
+    leases: dict[str, float]
+    cooling: dict[str, float]
+    requests: dict[str, str]  # token -> what it wants
+    queues: dict[str, list[str]]
+    idle: dict[str, list[str]]
+    locks: dict[str, str]
+    owners: dict[str, set[str]]
+    mailboxes: set[str]
+    alive: set[str]
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "surrogateescape")
+
+
+def _by_index(client: Client, prefix: str) -> dict[str, bytes]:
+    """Every key that begins so, by the rest of its name."""
+    pattern = "".join(f"\\{letter}" if letter in "*?[]\\^" else letter for letter in prefix) + "*"
+    return {_text(key)[len(prefix) :]: key for key in client.scan_iter(match=pattern, count=1000)}
+
+
+def snapshot(client: Client, namespace: str, pool: str) -> Snapshot:
+    """Read the keys of a quiet pool."""
+    start = f"{namespace}:{{{pool}}}:"
+    seconds, microseconds = client.time()
+    records = client.hgetall(start + "accounts")
+    held = {_text(token): _text(entry).split("\n") for token, entry in client.hgetall(start + "held").items()}
+    locks = {seat: client.get(key) for seat, key in _by_index(client, start + "lock:").items()}
+    queues = {"": client.zrange(start + "queue", 0, -1)}
+    queues |= {name: client.zrange(key, 0, -1) for name, key in _by_index(client, start + "queue:").items()}
+    return Snapshot(
+        now=seconds * 1000 + microseconds // 1000,
+        members=[_text(name) for name in client.lrange(start + "members", 0, -1)],
+        rotation=[_text(name) for name in client.lrange(start + "rotation", 0, -1)],
+        places={_text(name): int(count) for name, count in client.hgetall(start + "places").items()},
+        sessions={_text(name): int(record.split(b"\n", 1)[0]) for name, record in records.items()},
+        hashes={_text(digest): _text(name) for digest, name in client.hgetall(start + "hashes").items()},
+        free=int(client.hget(start + "meta", "free") or 0),
+        held={token: (entry[0], entry[1]) for token, entry in held.items()},
+        leases={_text(token): end for token, end in client.zrange(start + "leases", 0, -1, withscores=True)},
+        cooling={_text(seat): end for seat, end in client.zrange(start + "cooling", 0, -1, withscores=True)},
+        requests={
+            _text(token): _text(entry).split("\n", 3)[3] for token, entry in client.hgetall(start + "requests").items()
+        },
+        queues={name: [_text(token) for token in tokens] for name, tokens in queues.items()},
+        idle={
+            name: [_text(number) for number in client.lrange(key, 0, -1)]
+            for name, key in _by_index(client, start + "idle:").items()
+        },
+        locks={seat: _text(token) for seat, token in locks.items() if token is not None},
+        owners={
+            owner: {_text(token) for token in client.smembers(key)}
+            for owner, key in _by_index(client, start + "owner:").items()
+        },
+        mailboxes=set(_by_index(client, start + "mail:")),
+        alive=set(_by_index(client, start + "alive:")),
+    )
+
+
+def seat_of(name: str, number: int) -> str:
+    """The seat's name."""
+    return name if number == 1 else f"{name}\t{number}"
+
+
+def _check_rotation(shot: Snapshot) -> None:
+    counted = dict(Counter(shot.rotation))
+    assert counted == {name: abs(count) for name, count in shot.places.items()}, "places does not count the rotation"
+    of_members = [name for name in shot.rotation if name in shot.sessions]
+    assert len(of_members) <= 2 * len(shot.members), "the rotation is longer than twice the number of accounts"
+    for name, sessions in shot.sessions.items():
+        if sessions > 1:
+            has_turn = shot.places.get(name, 0) > 0
+            assert has_turn == bool(shot.idle.get(name)), f"{name} has a turn and no idle seat, or the reverse"
+
+
+def _free_seats(shot: Snapshot) -> list[str]:
+    free = []
+    for name, sessions in shot.sessions.items():
+        if sessions > 1:
+            free += [seat_of(name, int(number)) for number in shot.idle.get(name, [])]
+        elif shot.places.get(name, 0) > 0:
+            free.append(name)
+    return free
+
+
+def _check_seats(shot: Snapshot) -> None:
+    free = _free_seats(shot)
+    assert shot.free == len(free), f"free says {shot.free}, and {len(free)} seats are free"
+    whereabouts = Counter(free) + Counter(seat for seat, _ in shot.held.values()) + Counter(list(shot.cooling))
+    for name, sessions in shot.sessions.items():
+        for number in range(1, sessions + 1):
+            seat = seat_of(name, number)
+            assert whereabouts[seat] == 1, f"seat {seat!r} is in {whereabouts[seat]} places: {shot}"
+    assert max(whereabouts.values(), default=1) == 1, f"a seat is in two places: {whereabouts}"
+    assert set(shot.idle) <= set(shot.sessions), "idle seats of an account that is no member"
+
+
+def _check_leases(shot: Snapshot) -> None:
+    assert set(shot.leases) == set(shot.held)
+    of_owners = {token: owner for owner, tokens in shot.owners.items() for token in tokens}
+    assert of_owners == {token: owner for token, (_, owner) in shot.held.items()}
+    for token, (seat, _) in shot.held.items():
+        if seat in shot.locks:
+            assert shot.locks[seat] == token, f"lock and lease of {seat!r} disagree"
+        else:
+            assert shot.leases[token] <= shot.now + 1000, f"{seat!r} has a lease and no lock"
+    assert set(shot.locks) <= {seat for seat, _ in shot.held.values()}, "a lock without a lease"
+
+
+def _check_waiters(shot: Snapshot) -> None:
+    waiting = {token: name for name, tokens in shot.queues.items() for token in tokens}
+    assert len(waiting) == sum(map(len, shot.queues.values())), "a token waits in two queues"
+    assert waiting == shot.requests
+    assert shot.alive <= set(shot.requests), "presence of somebody who does not wait"
+    assert shot.mailboxes <= set(shot.held) | set(shot.requests), "a mailbox that nobody reads"
+
+
+def check(client: Client, namespace: str, pool: str) -> Snapshot:
+    """Assert that every seat is in exactly one place, and that no index disagrees with another; what was found."""
+    shot = snapshot(client, namespace, pool)
+    assert len(set(shot.members)) == len(shot.members)
+    assert set(shot.members) == set(shot.sessions) == set(shot.hashes.values())
+    _check_rotation(shot)
+    _check_seats(shot)
+    _check_leases(shot)
+    _check_waiters(shot)
+    return shot
