@@ -46,6 +46,11 @@ class PoolKeys:
         """The key that every script is given; it names the others after it."""
         return f"{self.namespace}:{{{self.pool}}}:meta"
 
+    @property
+    def events(self) -> str:
+        """The stream of what happened."""
+        return f"{self.namespace}:{{{self.pool}}}:events"
+
     def mailbox(self, box: str) -> str:
         """The list that a waiter blocks on."""
         return f"{self.namespace}:{{{self.pool}}}:mail:{box}"

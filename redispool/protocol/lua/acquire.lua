@@ -50,7 +50,8 @@ elseif request.want ~= '' and request.want ~= CLEANUP then
 end
 if count > 1 then
   local most = by_labels and redis.call('SCARD', CARRIERS .. request.want) or redis.call('LLEN', MEMBERS)
-  most = math.min(most - #(request.options.exclude or NONE), policy.max_per_owner or math.huge)
+  for _, name in ipairs(request.options.exclude or NONE) do most = most - redis.call('HEXISTS', ACCOUNTS, name) end
+  most = math.min(most, policy.max_per_owner or most)
   if count > most then return in_vain('too many', most) end
 end
 if extras and not request.options.patient and request.want ~= CLEANUP then

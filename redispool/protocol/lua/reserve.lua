@@ -1,5 +1,5 @@
 -- Guarantees: the owner has all seats of the account until the time given, or nothing has changed.
--- Returns {'granted', now, grant, ...} | {'held', owner} | {'unknown'} | {'unlocked'}: the account is never locked.
+-- Returns {'granted', now, grant, ...} | {'held', owner} | {'unknown'} | {'unlocked'}: the account is never locked | {'past'}: the time is over.
 -- ARGV[3] token, [4] account, [5] owner, [6] until ms, [7] note, [8] '1': take it from who holds it, [9] who says so
 --@include take
 local name, owner, ends = ARGV[4], ARGV[5], tonumber(ARGV[6])

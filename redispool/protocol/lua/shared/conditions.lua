@@ -1,7 +1,7 @@
 -- Guarantees: an account is handed out only as the pool's policy and its own health allow, and never sooner.
 -- POLICY (in META, JSON): cooldown, min_interval: ms; pace: microseconds from one hand-out to the next; max_failures, max_uses,
 -- max_per_owner: numbers; cleanup: true; events: how many are kept. REST: account -> ms before which it is not handed out.
--- QUARANTINE: account -> 'AT\nBY\nREASON'. HEALTH: 'failures:NAME', 'uses:NAME' -> how many.
+-- QUARANTINE: account -> 'AT\nBY\nREASON'. HEALTH: 'failures:NAME', 'uses:NAME' -> how many; 'told:NAME' -> the last report.
 --@include seats
 
 -- The seat comes back when the time has come.

@@ -28,5 +28,5 @@ local function forget_account(name, record)
   end
   redis.call('HDEL', QUARANTINE, name)
   redis.call('HDEL', REST, name)
-  redis.call('HDEL', HEALTH, 'failures:' .. name, 'uses:' .. name)
+  redis.call('HDEL', HEALTH, 'failures:' .. name, 'uses:' .. name, 'told:' .. name)
 end

@@ -38,12 +38,24 @@ local function move_seat(seat, new_seat)
   end
 end
 
+-- A lock that no lease tells of (an operator's own, or an index that went astray) gets one, so that it is seen when it ends.
+local function adopt(seat)
+  local token = redis.call('GET', LOCK .. seat)
+  if token and redis.call('HEXISTS', HELD, token) == 0 then
+    local left = redis.call('PTTL', LOCK .. seat)
+    write_lease(token, seat, '?', 0, now, '')
+    redis.call('SADD', OWNER .. '?', token)
+    redis.call('ZADD', LEASES, now + (left > 0 and left or 60000), token)
+  end
+end
+
 -- The seat goes to a holder of one that is no more, since max_sessions was lowered; true if there was one.
 local function taken_by_surplus(name, seat, sessions)
   for number = tonumber(redis.call('HGET', SURPLUS, name) or 0), sessions + 1, -1 do
     local old = seat_of(name, tostring(number))
     if redis.call('EXISTS', LOCK .. old) == 1 then
       move_seat(old, seat)
+      adopt(seat)
       redis.call('HSET', SURPLUS, name, number)
       return true
     end
@@ -63,17 +75,6 @@ local function withdraw(name, record)
   end
   redis.call('DEL', IDLE .. name)
   return seats
-end
-
--- A lock that no lease tells of (an operator's own, or an index that went astray) gets one, so that it is seen when it ends.
-local function adopt(seat)
-  local token = redis.call('GET', LOCK .. seat)
-  if token and redis.call('HEXISTS', HELD, token) == 0 then
-    local left = redis.call('PTTL', LOCK .. seat)
-    write_lease(token, seat, '?', 0, now, '')
-    redis.call('SADD', OWNER .. '?', token)
-    redis.call('ZADD', LEASES, now + (left > 0 and left or 60000), token)
-  end
 end
 
 local function describe(token, seat, fence, since, expires, record)
