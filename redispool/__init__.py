@@ -1,6 +1,7 @@
 """Share a pool of login accounts among any number of workers on any number of hosts, through Redis."""
 
 from redispool.account import Account
+from redispool.account_files import load_accounts
 from redispool.connect import connect
 from redispool.errors import (
     AccountExists,
@@ -15,11 +16,14 @@ from redispool.errors import (
     UnknownAccount,
 )
 from redispool.lease import Lease
+from redispool.logger import Log, Logger, LoggerProxy
 from redispool.manager import AccountManager
 from redispool.pool import AccountPool
 from redispool.private_key import PrivateKey
+from redispool.proxy import AccountProxy
 
 __all__ = [
-    "Account", "AccountExists", "AccountManager", "AccountPool", "AcquireTimeout", "ConfigError", "Lease", "LeaseLost",
-    "NotHeld", "PoolEmpty", "PrivateKey", "ProtocolMismatch", "RedispoolError", "SealError", "UnknownAccount", "connect",
+    "Account", "AccountExists", "AccountManager", "AccountPool", "AccountProxy", "AcquireTimeout", "ConfigError",
+    "Lease", "LeaseLost", "Log", "Logger", "LoggerProxy", "NotHeld", "PoolEmpty", "PrivateKey", "ProtocolMismatch",
+    "RedispoolError", "SealError", "UnknownAccount", "connect", "load_accounts",
 ]  # fmt: skip

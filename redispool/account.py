@@ -161,7 +161,7 @@ class Account:
         Raises:
             UnknownAccount: it is no longer in its pool.
         """
-        self._run(self._acquiring(signal))
+        self.run(self.acquiring(signal))
 
     def lock_locally(self, timeout: float | None = None) -> None:
         """Take the lock that an account in no pool has in this process; `release` gives it back.
@@ -173,7 +173,11 @@ class Account:
             AcquireTimeout: it was held all that time.
         """
         if not self._lock.acquire(timeout=-1 if timeout is None else timeout):
-            raise AcquireTimeout(f"account {self.name!r} did not come free within {timeout:g} seconds")
+            raise self.not_in_time(timeout)
+
+    def not_in_time(self, timeout: float | None) -> AcquireTimeout:
+        """The error that says that the account did not come free."""
+        return AcquireTimeout(f"account {self.name!r} did not come free within {timeout:g} seconds")
 
     def release(self, signal: bool = True, *, cooldown: float = 0.0) -> None:
         """Unlock the account; no effect where `needs_lock` is False.
@@ -186,7 +190,7 @@ class Account:
             NotHeld: it is not held.
             LeaseLost: it was held, but the lease ended before this call.
         """
-        self._run(self.releasing(signal, cooldown))
+        self.run(self.releasing(signal, cooldown))
 
     def get_name(self) -> str:
         """The name of the account."""
@@ -211,19 +215,19 @@ class Account:
             AccountExists: the pool has an account of that name.
             UnknownAccount: it is no longer in its pool.
         """
-        self._run(self._changing("name", name))
+        self.run(self._changing("name", name))
 
     def set_password(self, password: str) -> None:
         """Change the password; in a pool, every host sees it at its next acquisition."""
-        self._run(self._changing("password", password))
+        self.run(self._changing("password", password))
 
     def set_authorization_password(self, password: str | None) -> None:
         """Change the authorization password; None: the password serves."""
-        self._run(self._changing("authorization_password", password))
+        self.run(self._changing("authorization_password", password))
 
     # -- what the methods do, as flows ---------------------------------------------------------------------------
 
-    def _run(self, flow: Generator[Any, Any, None]) -> Any:
+    def run(self, flow: Generator[Any, Any, None]) -> Any:
         """Run a flow in the pool's manner; in no pool there is nothing to send."""
         if self._home is not None:
             return self._home.run(flow)
@@ -231,18 +235,19 @@ class Account:
             pass
         return None
 
-    def _acquiring(self, signal: bool) -> Generator[Any, Any, None]:
+    def acquiring(self, signal: bool = True, timeout: float | None = None) -> Generator[Any, Any, None]:
+        """What `acquire` does, as a flow; in no pool, for so many seconds at most."""
         if not self.needs_lock:
             return
         if self._home is None:
-            yield from self._locking()
+            yield from self._locking(timeout)
         else:
             yield from self._home.operations.acquire_for(self)
         if signal:
             self.acquired_event(self)
 
-    def _locking(self) -> Generator[Any, Any, None]:
-        self.lock_locally()
+    def _locking(self, timeout: float | None) -> Generator[Any, Any, None]:
+        self.lock_locally(timeout)
         yield from ()
 
     def releasing(self, signal: bool = True, cooldown: float = 0.0) -> Generator[Any, Any, None]:

@@ -25,7 +25,7 @@ from redis.exceptions import (
 )
 
 from redispool.errors import ProtocolMismatch
-from redispool.protocol.commands import Block, Call, Command, Flow, Pause, Plain, Unavailable
+from redispool.protocol.commands import Block, Call, Command, Elsewhere, Flow, Pause, Plain, Unavailable
 
 if TYPE_CHECKING:
     import threading
@@ -71,6 +71,8 @@ class Wire:
 
     def perform(self, command: Command) -> Any:
         """Carry out one command; its reply. Raises Unavailable in an outage."""
+        if isinstance(command, Elsewhere):
+            return command.home.run(command.flow)
         try:
             match command:
                 case Call():
@@ -138,12 +140,12 @@ def interruptible(stop: threading.Event) -> Iterator[None]:
 def run(flow: Flow[T], wire: Wire) -> T:
     """Feed a flow until it returns. Whatever is raised here, Ctrl-C too, is thrown into it so that it can clean up."""
     resume, value = flow.send, None
-    stop = _stop.get()
+    called_off = _stop.get()
     while True:
         try:
             command = resume(value)
-            if stop is not None and stop.is_set():
-                stop = None  # what follows is the flow's clean-up
+            if called_off is not None and called_off.is_set():
+                called_off = None  # what follows is the flow's clean-up
                 raise Interrupted  # noqa: TRY301 - thrown into the flow, as what goes wrong at a command is
             resume, value = flow.send, wire.perform(command)
         except StopIteration as stop:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import socket
 import stat
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from redispool import supervisor
 from redispool.errors import ConfigError
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
 
 _START_LOCK = "start.lock"
@@ -50,7 +50,7 @@ def open_client(directory: str, settings: dict[str, Any]) -> redis.Redis:
     """
     place = str(private_directory(directory))
     binary()
-    retry = Retry(ExponentialBackoff(cap=1.0, base=0.01), 8)  # a server that was killed is back in less
+    retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), 3)  # a server that was killed is back in less
     pool = redis.ConnectionPool(connection_class=EmbeddedConnection, directory=place, retry=retry, **settings)
     join(place)
     ensure_server(place)

@@ -85,7 +85,7 @@ class Lease:
         return self._lost_event
 
     def renew(self, ttl: float | None = None) -> Any:
-        """Renew the lease now, for `ttl` seconds (default: those it was taken for); a coroutine under asyncio.
+        """Renew the lease now and from then on for `ttl` seconds (default: as before); a coroutine under asyncio.
 
         Raises:
             LeaseLost: it is over.

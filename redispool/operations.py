@@ -290,16 +290,20 @@ class Operations(Generic[H]):
                 lost.append(lease)
                 self._drop(lease)
             else:
+                lease.ttl = lease.ttl if ttl is None else ttl
                 lease.extended(*result)
         return [lease for lease in lost if not lease.released]
 
     def renew_lease(self, lease: Lease, ttl: Any) -> Flow[None]:
         """Renew one lease. Raises LeaseLost if it is over."""
-        lost = [lease] if lease.released else (yield from self.renew([lease], check_ttl(ttl)))
+        seconds = check_ttl(ttl)
+        lost = [lease] if lease.released else (yield from self.renew([lease], seconds))
         if lost:
             self._keeper().forget(lease)
             lease.mark_lost()
             raise LeaseLost(f"the lease on account {lease.account!r} is over")
+        if self.terms.auto_renew:
+            self._keeper().watch(lease)  # it may be due sooner than before
 
     # -- members -------------------------------------------------------------------------------------------------
 

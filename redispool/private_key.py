@@ -12,6 +12,8 @@ from redispool.errors import ConfigError
 from redispool.key_formats import KEY_TYPES, MAX_KEY, NotAKey, check_password, describe, openssh_text
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from paramiko import PKey
 
 
@@ -84,6 +86,23 @@ class PrivateKey:
         key._password = check_text("the password of a key", password)
         key._text = text
         return key
+
+    def fields(self) -> dict[str, str]:
+        """The parts that it has, secrets and all, by name: what records and pipes carry."""
+        parts = {
+            "type": self._type,
+            "filename": self._filename,
+            "password": self._password,
+            "text": self.get_text(),
+        }
+        return {name: value for name, value in parts.items() if value}
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, str]) -> PrivateKey:
+        """The key that has these parts."""
+        return cls.restore(
+            fields.get("type", "rsa"), fields.get("filename"), fields.get("password", ""), fields.get("text")
+        )
 
     def __repr__(self) -> str:
         where = "" if self._filename is None else f" from {self._filename!r}"

@@ -173,7 +173,9 @@ def _options(query: str | None, kind: str, *, tls: bool) -> dict[str, Any]:
             raise _Mistake(f"what follows the '?' is name=value&name=value ({_PERCENT})")
         if name not in known:
             why = "needs TLS, a rediss scheme" if name in _TLS_OPTIONS else "is unknown here"
-            raise _Mistake(f"the option {name}= {why}; there are {', '.join(sorted(known))}")
+            # with an @ behind it, it may be the end of a password
+            which = "an option" if "@" in (query or "") else f"the option {name}="
+            raise _Mistake(f"{which} {why}; there are {', '.join(sorted(known))}")
         if name in settings:
             raise _Mistake(f"the option {name}= is given twice")
         settings[name] = _read(known[name], name, unquote_plus(text))

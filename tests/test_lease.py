@@ -196,6 +196,24 @@ def test_renewing_extends_the_lock(make_pool, client, pool_name):
         assert account.lease.expires_at == pytest.approx(before + 45.0, abs=2.0)
 
 
+def test_a_lease_renewed_for_a_shorter_time_is_kept_up_at_that_pace(make_pool, client, pool_name):
+    pool = make_pool(1, ttl=60.0)
+    with pool.lease() as account:
+        account.lease.renew(0.3)
+        first_end = account.lease.expires_at
+        wait_until(lambda: account.lease.expires_at > first_end + 0.6)
+        assert client.pttl(f"redispool:{{{pool_name}}}:lock:a1") <= 301
+        assert not account.lease.lost
+
+
+def test_a_lease_renewed_for_a_longer_time_is_not_cut_short_by_the_keeper(make_pool, client, pool_name):
+    pool = make_pool(1, ttl=0.3)
+    with pool.lease() as account:
+        account.lease.renew(600.0)
+        pool.renew_leases([account.lease])
+        assert client.pttl(f"redispool:{{{pool_name}}}:lock:a1") > 590_000
+
+
 def test_a_lease_that_ran_out_is_lost_to_its_holder(make_pool):
     pool = make_pool(1, ttl=0.1, auto_renew=False)
     account = pool.acquire_account()

@@ -6,6 +6,7 @@ Where the blocking pool has a property or an operator that asks Redis, there is 
 """
 
 from redispool.asyncio.account import Account
+from redispool.asyncio.manager import AccountManager
 from redispool.asyncio.pool import AccountPool
 
-__all__ = ["Account", "AccountPool"]
+__all__ = ["Account", "AccountManager", "AccountPool"]

@@ -30,15 +30,24 @@ class Account(blocking.Account):
         super()._start()
         self._lock = asyncio.Lock()
 
-    async def _run(self, flow: Generator[Any, Any, None]) -> None:
+    async def run(self, flow: Generator[Any, Any, None]) -> None:
+        """Run one of the flows of `redispool.Account`, in the pool's manner or, in no pool, right here."""
         if self._home is not None:
             await self._home.run(flow)
             return
         for step in flow:
             await step
 
-    def _locking(self) -> Generator[Coroutine[Any, Any, Any], Any, None]:
-        yield self._lock.acquire()
+    def _locking(self, timeout: float | None) -> Generator[Coroutine[Any, Any, None], Any, None]:
+        yield self.lock_locally(timeout)
+
+    async def lock_locally(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the blocking one's
+        """See `redispool.Account.lock_locally`."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._lock.acquire()
+        except TimeoutError:
+            raise self.not_in_time(timeout) from None
 
     async def __aenter__(self) -> Self:
         if self.lease is None:
@@ -58,23 +67,23 @@ class Account(blocking.Account):
 
     async def acquire(self, signal: bool = True) -> None:
         """See `redispool.Account.acquire`."""
-        await self._run(self._acquiring(signal))
+        await self.run(self.acquiring(signal))
 
     async def release(self, signal: bool = True, *, cooldown: float = 0.0) -> None:
         """See `redispool.Account.release`; once called, it is done even if the task is cancelled."""
-        await self._run(self.releasing(signal, cooldown))
+        await self.run(self.releasing(signal, cooldown))
 
     async def set_name(self, name: str) -> None:
         """See `redispool.Account.set_name`."""
-        await self._run(self._changing("name", name))
+        await self.run(self._changing("name", name))
 
     async def set_password(self, password: str) -> None:
         """See `redispool.Account.set_password`."""
-        await self._run(self._changing("password", password))
+        await self.run(self._changing("password", password))
 
     async def set_authorization_password(self, password: str | None) -> None:
         """See `redispool.Account.set_authorization_password`."""
-        await self._run(self._changing("authorization_password", password))
+        await self.run(self._changing("authorization_password", password))
 
 
 class Handle(Account, lease.Handle):

@@ -13,7 +13,7 @@ from redispool.asyncio.connect import private_client
 from redispool.asyncio.line import Line
 from redispool.asyncio.mailbox import Mailbox
 from redispool.identity import new_token
-from redispool.protocol.commands import Block, Call, Command, Pause, Plain
+from redispool.protocol.commands import Block, Call, Command, Elsewhere, Pause, Plain
 
 if TYPE_CHECKING:
     from redispool.asyncio.connect import Client
@@ -45,6 +45,8 @@ class Wire:
                 return await self._line.ask(*command.words)
             case Pause():
                 return await asyncio.sleep(command.seconds)
+            case Elsewhere():
+                return await command.home.run(command.flow)
 
     async def _call(self, call: Call) -> Any:
         try:

@@ -52,7 +52,20 @@ class Pause:
     seconds: float
 
 
-Command: TypeAlias = Call | Plain | Block | Pause
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Run a flow where it belongs, over the connections of its own pool; the reply is what it returns.
+
+    Attributes:
+        home: the pool, or an account in no pool; its `run` runs flows, or gives what awaits that.
+        flow: the flow.
+    """
+
+    home: Any
+    flow: Generator[Any, Any, Any]
+
+
+Command: TypeAlias = Call | Plain | Block | Pause | Elsewhere
 T = TypeVar("T")
 Flow: TypeAlias = Generator[Command, Any, T]
 

@@ -20,8 +20,10 @@ of a pool's keys from the first one, `meta` (see `lua/shared/open.lua`):
 | `NS:{POOL}:requests` | hash | token -> mailbox, owner, ttl, what is wanted |
 | `NS:{POOL}:mail:BOX`, `:alive:BOX` | list, string; PX | the mailbox that acquire blocks on; that its reader lives |
 | `NS:{POOL}:cooling` | zset | seat -> back at, server ms |
+| `NS:{POOL}:surplus` | hash | name -> highest seat that may still be held, where `max_sessions` was lowered |
 | `NS:pools` | set | the pools of the namespace |
 | `NS:routes` | list | the routing rules that all hosts share |
+| `NS:log:{LOGGER}` | stream, capped, PX | what the jobs of one logger log |
 
 A seat is one of an account's `max_sessions` places: the first is the account's name, the others
 `NAME<tab>2`, `NAME<tab>3` … (a name has no control characters, so no two seats collide).
@@ -64,3 +66,8 @@ def pools_key(namespace: str) -> str:
 def routes_key(namespace: str) -> str:
     """The list of the namespace's routing rules."""
     return f"{namespace}:routes"
+
+
+def log_key(namespace: str, logger_id: str) -> str:
+    """The stream of one logger."""
+    return f"{namespace}:log:{{{logger_id}}}"

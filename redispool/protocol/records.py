@@ -31,23 +31,13 @@ class Seal(Protocol):
         """Open a sealed body. Raises SealError when the key or the context is another."""
 
 
-def _key_fields(key: PrivateKey) -> dict[str, str]:
-    fields = {
-        "type": key.get_type(),
-        "filename": key.get_filename(),
-        "password": key.get_password(),
-        "text": key.get_text(),
-    }
-    return {name: value for name, value in fields.items() if value}
-
-
 def encode(account: Account, seal: Seal | None, pool: str) -> bytes:
     """The account's record; sealed, where there is a seal."""
     fields: dict[str, Any] = {"password": account.password}
     if account.authorization_password is not None:
         fields["password2"] = account.authorization_password
     if account.key is not None:
-        fields["key"] = _key_fields(account.key)
+        fields["key"] = account.key.fields()
     if account.labels:
         fields["labels"] = account.labels
     if not account.needs_lock:
@@ -92,9 +82,7 @@ def _account(kind: type[A], name: str, limit: int, fields: Mapping[str, Any]) ->
         name,
         fields["password"],
         fields.get("password2"),
-        key=None
-        if key is None
-        else PrivateKey.restore(key.get("type", "rsa"), key.get("filename"), key.get("password", ""), key.get("text")),
+        key=None if key is None else PrivateKey.from_fields(key),
         needs_lock=limit > 0,
         max_sessions=limit or fields.get("max_sessions", 1),
         labels=fields.get("labels"),

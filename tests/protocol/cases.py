@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from redispool.protocol.flows import Grant, Request
+from redispool.protocol.log_flows import Entry, Retention, Run
 from redispool.protocol.membership import Figures, LeaseRow
+from redispool.protocol.routes import Route, encode_route
+from redispool.protocol.rules import Glob
 
 from .scripted import Case, granted, mail, waiting
 
@@ -15,6 +19,7 @@ ANY = Request(token="t", box="t", owner="me", ttl=60.0)
 PARTICULAR = Request(token="t", box="t", owner="me", ttl=60.0, account="a1")
 RECORD = b'1\n{"password":"x"}'
 FOUND = [[b"a1", RECORD]]
+SOON = pytest.approx(1000.0, abs=0.1)
 
 
 def grant(valid_until: float, seat: str = "a1") -> Grant:
@@ -59,7 +64,7 @@ ACQUIRE = [
 LEASES = [
     Case(
         "attend", "attend", lambda stage: stage.leases.attend("box", 999.0),
-        [("attend", [1, 300])], (True, pytest.approx(1000.0, abs=0.1), 0.301),
+        [("attend", [1, 300])], (True, SOON, 0.301),
     ),
     Case("release", "release", lambda stage: stage.leases.release("t", 2000.0, 0.0), [("release", [1])]),
     Case(
@@ -104,4 +109,31 @@ MEMBERS = [
     ),
 ]  # fmt: skip
 
-CASES = [*ACQUIRE, *LEASES, *MEMBERS]
+ROUTE = Route("lab", (Glob("lab-*"),))
+TEXT = encode_route(ROUTE).encode()
+ROUTES = [
+    Case("read the routes", "read", lambda stage: stage.routes.read(), [("LRANGE", [])], (SOON, ())),
+    Case("add a route", "add", lambda stage: stage.routes.add(ROUTE), [("route", 1)], True),
+    Case(
+        "remove a route", "remove", lambda stage: stage.routes.remove("lab", None),
+        [("LRANGE", [TEXT, TEXT]), ("LREM", 1), ("LREM", 1)], 2,
+    ),
+    Case("clear the routes", "clear", lambda stage: stage.routes.clear(), [("DEL", 1)]),
+]  # fmt: skip
+
+RUN = Run("run", "job", "name", 1)
+ENTRY = Entry("started", RUN, "writer", 1)
+FIELDS = [b"event", b"started", b"job", b"job", b"name", b"name", b"attempt", b"1", b"run", b"run", b"n", b"writer:1"]
+LOGGED = replace(ENTRY, position=(5, 0))
+LOGS = [
+    Case("append to the log", "append", lambda stage: stage.logs.append(ENTRY, Retention(10, 60.0)), [("log", b"5-0")]),
+    Case(
+        "read the log", "read", lambda stage: stage.logs.read(None),
+        [("XRANGE", [[b"5-0", FIELDS]]), ("XRANGE", [[b"5-0", FIELDS]])], ((5, 0), [LOGGED]),
+    ),
+    Case(
+        "the last run", "last_run", lambda stage: stage.logs.last_run("job"), [("XREVRANGE", [[b"5-0", FIELDS]])], RUN,
+    ),
+]  # fmt: skip
+
+CASES = [*ACQUIRE, *LEASES, *MEMBERS, *ROUTES, *LOGS]

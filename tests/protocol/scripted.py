@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from redispool.protocol.channel import PoolChannel
 from redispool.protocol.commands import Block, Call, Command, Flow, Pause, Plain, Unavailable
 from redispool.protocol.flows import LeaseFlows
-from redispool.protocol.keys import PoolKeys
+from redispool.protocol.keys import PoolKeys, log_key
+from redispool.protocol.log_flows import LogFlows
 from redispool.protocol.membership import MemberFlows
+from redispool.protocol.routes import RouteFlows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,6 +74,8 @@ class Stage:
         self.channel.contacted = contacted
         self.leases = LeaseFlows(self.channel, slice_seconds=SLICE)
         self.members = MemberFlows(self.channel)
+        self.routes = RouteFlows(self.channel, KEYS.namespace)
+        self.logs = LogFlows(self.channel, log_key(KEYS.namespace, "jobs"))
         self.commands: list[Command] = []
         self._times: list[float] = []
 

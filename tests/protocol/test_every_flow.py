@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import inspect
 import logging
+import pkgutil
 
 import pytest
 
+import redispool.protocol
 from redispool.errors import ProtocolMismatch
 from redispool.protocol.commands import Pause
-from redispool.protocol.flows import LeaseFlows
-from redispool.protocol.membership import MemberFlows
 
-from .cases import CASES
+from .cases import CASES, LOGS, ROUTES
 from .scripted import Case, Outage, Stage, granted, outage, word
 
+PROTOCOL = redispool.protocol.__path__
 FOREIGN = [KeyboardInterrupt, asyncio.CancelledError, RuntimeError]
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.flow}: {case.name}")
 
@@ -30,8 +32,8 @@ def is_patient(case, at):
     return at not in case.impatient
 
 
-def is_script(case, at):
-    return case.script[at][0] != "block" and not case.script[at][0].isupper()
+def is_script_of_a_pool(case, at):
+    return case not in ROUTES + LOGS and case.script[at][0] != "block" and not case.script[at][0].isupper()
 
 
 each_yield = each_yield_where(lambda case, at: True)
@@ -60,20 +62,24 @@ def up_to(case: Case, at: int, *then):
     return answer
 
 
-def test_no_flow_is_missing_from_the_table():
-    flows = {
-        name
-        for kind in (LeaseFlows, MemberFlows)
+def flow_methods() -> dict:
+    """Every public method of every class of flows in the protocol, by its qualified name."""
+    modules = [importlib.import_module(f"redispool.protocol.{found.name}") for found in pkgutil.iter_modules(PROTOCOL)]
+    kinds = {kind for module in modules for name, kind in vars(module).items() if name.endswith("Flows")}
+    return {
+        member.__qualname__: member
+        for kind in kinds
         for name, member in vars(kind).items()
-        if callable(member) and not name.startswith("_")
+        if inspect.isfunction(member) and not name.startswith("_")
     }
-    assert flows == {case.flow for case in CASES}
 
 
-@pytest.mark.parametrize("kind", [LeaseFlows, MemberFlows])
-def test_every_public_method_is_a_generator_so_that_nothing_happens_before_it_is_driven(kind):
-    methods = [member for name, member in vars(kind).items() if callable(member) and not name.startswith("_")]
-    assert [method.__name__ for method in methods if not inspect.isgeneratorfunction(method)] == []
+def test_no_flow_is_missing_from_the_table():
+    assert {case.start(Stage()).__qualname__ for case in CASES} == set(flow_methods())
+
+
+def test_every_flow_is_a_generator_so_that_nothing_happens_before_it_is_driven():
+    assert [name for name, method in flow_methods().items() if not inspect.isgeneratorfunction(method)] == []
 
 
 @each_case
@@ -205,13 +211,13 @@ def test_a_refusal_of_the_server_comes_out_as_it_is(case, at):
     assert caught.value is refusal
 
 
-@each_yield_where(is_script)
+@each_yield_where(is_script_of_a_pool)
 def test_data_of_another_version_is_named_and_nothing_more_is_asked(case, at):
     with pytest.raises(ProtocolMismatch, match=r"pool 'lab' holds data of protocol version 9.* same version"):
         case.play(Stage(), *case.script[:at], (case.script[at][0], [b"mismatch", b"9"]))
 
 
-@each_yield_where(is_script)
+@each_yield_where(is_script_of_a_pool)
 def test_a_key_of_the_wrong_type_is_named_and_nothing_more_is_asked(case, at):
     with pytest.raises(ProtocolMismatch, match=r"key 'some:key' should hold a list, and holds a hash.*namespace"):
         case.play(Stage(), *case.script[:at], (case.script[at][0], [b"wrongtype", b"some:key", b"list", b"hash"]))
