@@ -196,7 +196,9 @@ class LeaseFlows:
         if kind == b"empty":
             return PoolEmpty(f"account pool {pool!r} is empty; add accounts with add_account()")
         if kind == b"exhausted":
-            return PoolExhausted(f"{request} of pool {pool!r} cannot be had: all of them are quarantined; restore() one")
+            return PoolExhausted(
+                f"{request} of pool {pool!r} cannot be had: all of them are quarantined; restore() one"
+            )
         if kind == b"too many":
             return ConfigError(f"{request} of pool {pool!r} cannot be had at once: {most} is the most there can be")
         if kind == b"unknown" and request.choice:

@@ -107,7 +107,9 @@ class OversightFlows:
                     row = _lease_row(token, expires, entry)
                     rows[row.token] = row
             if start == 0:
-                quarantined = tuple(_quarantine_row(*pair) for pair in zip(reply[end::2], reply[end + 1 :: 2], strict=True))
+                quarantined = tuple(
+                    _quarantine_row(*pair) for pair in zip(reply[end::2], reply[end + 1 :: 2], strict=True)
+                )
             if count < _PAGE:
                 by_age = tuple(sorted(rows.values(), key=lambda row: row.fence))
                 return Figures(
@@ -147,7 +149,9 @@ class OversightFlows:
         _, (text,) = yield from self.channel.call(scripts.CONFIGURE, json.dumps(policy))
         return _read_json(text)
 
-    def report(self, what: str, account: str, reason: str, by: str, token: str, rest: int | None) -> Flow[tuple[int, bool]]:
+    def report(
+        self, what: str, account: str, reason: str, by: str, token: str, rest: int | None
+    ) -> Flow[tuple[int, bool]]:
         """Tell of an account's health: 'bad', 'good', 'quarantine' or 'restore'; its failures, and whether it is out."""
         words = (what, account, reason, by, "" if rest is None else rest, token)
         _, reply = yield from self.channel.call(scripts.HEALTH, *words)
@@ -172,7 +176,9 @@ class OversightFlows:
             case b"unknown":
                 raise self.channel.unknown(account)
             case b"held":
-                raise ConfigError(f"account {account!r} is held by {reply[1].decode()!r}; wait for it, or use force=True")
+                raise ConfigError(
+                    f"account {account!r} is held by {reply[1].decode()!r}; wait for it, or use force=True"
+                )
             case b"unlocked":
                 raise ConfigError(f"account {account!r} has needs_lock=False: any number may hold it at any time")
             case b"past":

@@ -3,6 +3,23 @@
 -- | {'exhausted'}: all is quarantined | {'choose'}: the labels were never asked for, see choose.lua | {'too many', how many there can be}.
 -- ARGV[3] token, [4] mailbox, [5] owner, [6] ttl ms, [7] what is wanted, [8] '1': wait, [9] presence ms,
 -- [10] microseconds that its priority puts it ahead, [11] its stamp, if it waited before, [12] options (see shared/waiters.lua)
+--@include leasing
+-- The common case first, before all that the others need is even defined: the next in turn is free, has one seat, and nobody waits.
+if not extras and ARGV[7] == '' and ARGV[11] == '' and ARGV[12] == '' then
+  local token, name = ARGV[3], redis.call('LINDEX', ROTATION, 0)
+  if name and #redis.call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, 1) == 0
+    and redis.call('EXISTS', QUEUE, QUEUE .. ':' .. name) == 0 and redis.call('HEXISTS', HELD, token) == 0
+    and redis.call('HGET', PLACES, name) == '1' then
+    local record = redis.call('HGET', ACCOUNTS, name)
+    if record and string.sub(record, 1, 2) == '1\n' and redis.call('SET', LOCK .. name, token, 'PX', ARGV[6], 'NX') then
+      redis.call('LPOP', ROTATION)
+      redis.call('HDEL', PLACES, name)
+      redis.call('HINCRBY', META, 'free', -1)
+      return {'granted', now, record_lease(token, name, name, ARGV[5], ARGV[6], '', record)}
+    end
+  end
+end
+
 --@include take
 local request = {
   token = ARGV[3], box = ARGV[4], owner = ARGV[5], ttl = tonumber(ARGV[6]), want = ARGV[7], options = options_from(ARGV[12]),

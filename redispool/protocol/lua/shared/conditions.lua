@@ -77,13 +77,7 @@ local function grant(request, token, seat, record)
     adopt(seat)
     return nil
   end
-  local fence = redis.call('HINCRBY', META, 'fence', 1)
-  local expires = now + request.ttl
-  write_lease(token, seat, request.owner, fence, now, request.options.purpose or '')
-  redis.call('ZADD', LEASES, expires, token)
-  redis.call('SADD', OWNER .. request.owner, token)
-  record_event('granted', (split_seat(seat)), request.owner, fence, request.options.purpose)
-  return describe(token, seat, fence, now, expires, record)
+  return record_lease(token, (split_seat(seat)), seat, request.owner, request.ttl, request.options.purpose or '', record)
 end
 
 -- Grants a free seat of an account that has just been taken out of the rotation, and returns it there if more seats are left.

@@ -30,7 +30,7 @@ local function give_back(token, cooldown, event, why)
   if not seat then return false end
   local lock = redis.call('GET', LOCK .. seat)
   end_lease(token, owner)
-  if lock and lock ~= token then return false end
+  if lock and lock ~= token and owner ~= '?' then return false end
   redis.call('DEL', LOCK .. seat)
   record_event(lock and (event or 'released') or 'expired', (split_seat(seat)), owner, fence, why)
   leave_seat(seat, purpose, cooldown, not lock)
@@ -57,9 +57,8 @@ local function reclaim()
     local lock = seat and redis.call('GET', LOCK .. seat)
     if not seat then
       redis.call('ZREM', LEASES, token)
-    elseif lock == token then -- the lock decides
-      local left = redis.call('PTTL', LOCK .. seat)
-      redis.call('ZADD', LEASES, now + (left >= 0 and math.max(left, 1) or 60000), token)
+    elseif lock == token or lock and owner == '?' then -- the lock decides
+      redis.call('ZADD', LEASES, now + left_of(seat), token)
     else
       end_lease(token, owner)
       if not lock then

@@ -6,7 +6,9 @@ local function circulate(name, record)
   for _, choice in ipairs(choices_of(record)) do redis.call('SADD', CARRIERS .. choice, name) end
   for number = 1, math.max(sessions_of(record), 1) do
     local seat = seat_of(name, tostring(number))
-    if redis.call('EXISTS', LOCK .. seat) == 0 and not redis.call('ZSCORE', COOLING, seat) and not redis.call('ZSCORE', DIRTY, seat) then
+    if redis.call('EXISTS', LOCK .. seat) == 1 then
+      adopt(seat)
+    elseif not redis.call('ZSCORE', COOLING, seat) and not redis.call('ZSCORE', DIRTY, seat) then
       free(seat)
     end
   end

@@ -1,4 +1,4 @@
--- Guarantees: every script that goes on from here speaks the pool's protocol version, and sees one clock, the server's.
+-- Guarantees: every script that goes on from here speaks the pool's protocol version.
 -- Returns (in place of the script): {'mismatch', version} or {'wrongtype', key, wanted, found}; nothing has changed then.
 -- KEYS[1] NS:{POOL}:meta   ARGV[1] protocol version   ARGV[2] '1': check the types of the keys (a process's first contact)
 local META = KEYS[1]
@@ -26,9 +26,6 @@ local settings = redis.call('HMGET', META, 'version', 'extras', 'policy')
 if settings[1] and settings[1] ~= ARGV[1] then return {'mismatch', settings[1]} end
 -- What a pool pays for what it does not use is this one look: 'extras' is set when it first uses more than leases and turns.
 local extras, policy = settings[2], settings[3] and cjson.decode(settings[3]) or {}
-
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
 local function need_extras()
   if not extras then

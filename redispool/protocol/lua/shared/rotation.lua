@@ -2,7 +2,7 @@
 -- There is the rotation of all accounts, '', and one for each choice of labels that was asked for: '\tNAME=VALUE\t...'.
 -- PLACES counts an account's entries in a rotation: n > 0, the last of n is its turn and the others are stale; -n, all n are stale.
 -- A record is 'SESSIONS[\tNAME=VALUE\t...]\n...'; 0 sessions: the account is never locked.
---@include open
+--@include clock
 local BOUND = 64 -- steps that one call may spend on what others left behind
 
 local function sessions_of(record) return tonumber(string.match(record, '^%d+')) end

@@ -1,5 +1,5 @@
 -- Guarantees: a seat is handed out only when its lock was set by this very call.
--- A lease is 'SEAT\nOWNER\nFENCE\nSINCE\nPURPOSE'; the purpose is '', 'cleanup', or 'reserved: NOTE'.
+--@include leasing
 --@include rotation
 
 local function seat_of(name, number)
@@ -15,10 +15,6 @@ end
 local function lease_of(token)
   local entry = redis.call('HGET', HELD, token)
   if entry then return string.match(entry, '^(.-)\n(.-)\n(.-)\n(.-)\n(.*)$') end
-end
-
-local function write_lease(token, seat, owner, fence, since, purpose)
-  redis.call('HSET', HELD, token, table.concat({seat, owner, fence, since, purpose}, '\n'))
 end
 
 local function count_free(change) return redis.call('HINCRBY', META, 'free', change) end
@@ -38,15 +34,20 @@ local function move_seat(seat, new_seat)
   end
 end
 
--- A lock that no lease tells of (an operator's own, or an index that went astray) gets one, so that it is seen when it ends.
+-- Milliseconds after which to look at a lock again: until it ends, where it does.
+local function left_of(seat)
+  local left = redis.call('PTTL', LOCK .. seat)
+  return left >= 0 and math.max(left, 1) or 60000
+end
+
+-- A lock that no lease tells of (an operator's own, or an index that went astray) gets one of owner '?', which ends with the lock.
 local function adopt(seat)
   local token = redis.call('GET', LOCK .. seat)
-  if token and redis.call('HEXISTS', HELD, token) == 0 then
-    local left = redis.call('PTTL', LOCK .. seat)
-    write_lease(token, seat, '?', 0, now, '')
-    redis.call('SADD', OWNER .. '?', token)
-    redis.call('ZADD', LEASES, now + (left > 0 and left or 60000), token)
-  end
+  if not token or lease_of(token) == seat then return end
+  local alias = '?' .. seat
+  write_lease(alias, seat, '?', 0, now, '')
+  redis.call('SADD', OWNER .. '?', alias)
+  redis.call('ZADD', LEASES, now + left_of(seat), alias)
 end
 
 -- The seat goes to a holder of one that is no more, since max_sessions was lowered; true if there was one.
@@ -75,8 +76,4 @@ local function withdraw(name, record)
   end
   redis.call('DEL', IDLE .. name)
   return seats
-end
-
-local function describe(token, seat, fence, since, expires, record)
-  return table.concat({'granted', token, seat, fence, since, expires, record}, '\n')
 end
