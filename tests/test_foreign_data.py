@@ -1,0 +1,68 @@
+"""What stands in Redis though redispool did not put it there: it is named, and left alone or put right."""
+
+from __future__ import annotations
+
+import pytest
+
+from redispool import Account, AccountPool, ProtocolMismatch
+from redispool.protocol.keys import PoolKeys
+
+
+@pytest.fixture
+def keys(pool_name):
+    return PoolKeys("redispool", pool_name)
+
+
+def dump(client, keys) -> dict:
+    return {key: client.dump(key) for key in client.scan_iter(f"redispool:{{{keys.pool}}}*")}
+
+
+FOREIGN = [
+    ("meta", "SET"), ("members", "SET"), ("rotation", "SADD"), ("places", "RPUSH"), ("accounts", "SET"),
+    ("hashes", "SADD"), ("leases", "SET"), ("held", "RPUSH"), ("cooling", "SADD"), ("queue", "SET"),
+    ("requests", "SADD"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "writer"), FOREIGN)
+def test_a_key_of_the_wrong_type_is_named_before_anything_changes_and_each_time_anew(server, client, keys, key, writer):
+    client.execute_command(writer, f"redispool:{{{keys.pool}}}:{key}", "somebody's own")
+    pools, before = client.smembers("redispool:pools"), dump(client, keys)
+    pool = AccountPool(name=keys.pool, redis=server.url)
+    for attempt in (
+        lambda: pool.add_account(Account("a1")), lambda: pool.acquire_account(timeout=0), pool.n_accounts,
+        lambda: pool.add_account(Account("a1")), lambda: pool.release_accounts("me"), pool.reset,
+    ):  # fmt: skip
+        with pytest.raises(ProtocolMismatch, match=f"'redispool:{{{keys.pool}}}:{key}' should hold a"):
+            attempt()
+    assert dump(client, keys) == before
+    assert client.smembers("redispool:pools") == pools
+
+
+def test_data_of_a_newer_version_is_left_alone(server, client, keys):
+    client.hset(keys.meta, "version", "99")
+    pools, before = client.smembers("redispool:pools"), dump(client, keys)
+    pool = AccountPool(name=keys.pool, redis=server.url)
+    for attempt in (lambda: pool.add_account(Account("a1")), lambda: pool.acquire_account(timeout=0), pool.reset):
+        with pytest.raises(ProtocolMismatch, match="protocol version 99"):
+            attempt()
+    assert dump(client, keys) == before
+    assert client.smembers("redispool:pools") == pools
+
+
+@pytest.mark.parametrize("name", ["mismatch", "wrongtype", "again", "granted"])
+def test_an_account_may_have_the_name_of_a_reply(make_pool, name):
+    pool = make_pool([Account(name), Account("b")])
+    assert [account.name for account in pool.accounts] == [name, "b"]
+    assert [account.name for account in pool.unlocked_accounts] == [name, "b"]
+    with pool.lease(name, owner=name):
+        assert pool.status().leases[0].account == name
+        assert pool.release_accounts(name) == 1
+
+
+def test_an_owner_whose_index_went_astray_is_released_nevertheless(make_pool, client, keys):
+    pool = make_pool(2)
+    pool.acquire_account(owner="me")
+    client.sadd(f"redispool:{{{keys.pool}}}:owner:me", "ghost")
+    assert pool.release_accounts("me") >= 1
+    assert pool.status().held == 0
