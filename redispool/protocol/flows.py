@@ -22,12 +22,13 @@ from redispool.errors import (
 )
 from redispool.protocol import scripts
 from redispool.protocol.commands import Block, Flow, Pause, Unavailable
-from redispool.protocol.requests import Grant, Request, read_grant
+from redispool.protocol.requests import Request, read_grant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from redispool.protocol.channel import PoolChannel
+    from redispool.protocol.requests import Grant
 
 log = logging.getLogger("redispool")
 
@@ -87,33 +88,47 @@ class LeaseFlows:
                 int(wait), milliseconds(3 * self.slice_seconds), int(request.priority * AGING * 1_000_000), stamp,
                 request.options, deadline=deadline if wait else None, patience=None if wait else _LAST_PATIENCE,
             )  # fmt: skip
-            kind = reply[0]
-            if kind == b"granted":
-                return [read_grant(packed, asked, reply[1]) for packed in reply[2:]]
-            if kind == b"choose":
-                yield from self._choose(request.choice)
-                continue
-            if kind == b"busy":
-                if reply[1]:
-                    continue
-                raise self._timed_out(request, timeout)
-            if kind != b"waiting":
-                raise self._in_vain(request, *reply)
-            stamp, rank, next_end, server_now = reply[1:5]
-            remaining = None if deadline is None else deadline - self.channel.clock()
-            if remaining is not None and remaining <= 0:
-                return (yield from self._last_chance(request, timeout))
-            mail = yield from self._block(request, self._slice(request, rank, next_end, remaining), remaining)
-            if mail is not None:
-                kind, _, _ = mail.partition(b"\n")
-                if kind == b"again":
-                    continue
-                if kind != b"granted":
-                    yield from self._abandon(request)  # it may have joined the queue again since the mail was sent
-                    raise self._in_vain(request, kind)
-                grant = read_grant(mail, asked, server_now)
-                if not grant.token or grant.valid_until > self.channel.clock():  # else it was read too late
-                    return [grant]
+            match reply[0]:
+                case b"granted":
+                    return [read_grant(packed, asked, reply[1]) for packed in reply[2:]]
+                case b"waiting":
+                    stamp = reply[1]
+                    grants = yield from self._wait(request, timeout, deadline, asked, *reply[2:])
+                    if grants:
+                        return grants
+                case b"choose":
+                    yield from self._choose(request.choice)
+                case b"busy":
+                    if not reply[1]:
+                        raise self._timed_out(request, timeout)
+                case kind:
+                    raise self._in_vain(request, kind, *reply[1:])
+
+    def _wait(
+        self,
+        request: Request,
+        timeout: float | None,
+        deadline: float | None,
+        asked: float,
+        rank: int | None,
+        next_end: int,
+        server_now: int,
+    ) -> Flow[list[Grant] | None]:
+        """Wait for mail; what it grants, or None when it is time to ask again."""
+        remaining = None if deadline is None else deadline - self.channel.clock()
+        if remaining is not None and remaining <= 0:
+            return (yield from self._last_chance(request, timeout))
+        mail = yield from self._block(request, self._slice(request, rank, next_end, remaining), remaining)
+        kind = b"again" if mail is None else mail.partition(b"\n")[0]
+        if mail is None or kind == b"again":
+            return None
+        if kind != b"granted":
+            yield from self._abandon(request)  # it may have joined the queue again since the mail was sent
+            raise self._in_vain(request, kind)
+        grant = read_grant(mail, asked, server_now)
+        if grant.token and grant.valid_until <= self.channel.clock():
+            return None  # it was read too late
+        return [grant]
 
     def _slice(self, request: Request, rank: int | None, next_end: int, remaining: float | None) -> float:
         """How long to block: whoever polls once a TTL knows of each lease before it can end."""

@@ -152,7 +152,7 @@ class OversightFlows:
     def report(
         self, what: str, account: str, reason: str, by: str, token: str, rest: int | None
     ) -> Flow[tuple[int, bool]]:
-        """Tell of an account's health: 'bad', 'good', 'quarantine' or 'restore'; its failures, and whether it is out."""
+        """Tell of a health: 'bad', 'good', 'quarantine' or 'restore'; the account's failures, and whether it is out."""
         words = (what, account, reason, by, "" if rest is None else rest, token)
         _, reply = yield from self.channel.call(scripts.HEALTH, *words)
         if reply[0] == b"unknown":
