@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import redis
 
 from redispool import Account, AccountManager, AccountPool
 
 from .servers import BINARIES, Server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import redis
 
 _numbers = itertools.count(1)
 
@@ -56,13 +59,19 @@ def pool_name() -> str:
 
 
 @pytest.fixture
-def make_pool(server: Server, pool_name: str) -> Callable[..., AccountPool]:
+def pool_type() -> type:
+    """The class of the test's pools."""
+    return AccountPool
+
+
+@pytest.fixture
+def make_pool(server: Server, pool_name: str, pool_type: type) -> Callable[..., AccountPool]:
     """Opens the test's pool, with so many accounts 'a1', 'a2', ... or with the accounts given."""
 
     def open_pool(accounts: int | list[Account] = 0, **options: Any) -> AccountPool:
         if isinstance(accounts, int):
             accounts = [Account(f"a{number}", f"secret-{number}") for number in range(1, accounts + 1)]
-        return AccountPool(accounts, **{"name": pool_name, "redis": server.url, **options})
+        return pool_type(accounts, **{"name": pool_name, "redis": server.url, **options})
 
     return open_pool
 
@@ -74,11 +83,17 @@ def namespace() -> str:
 
 
 @pytest.fixture
-def make_manager(server: Server, namespace: str) -> Callable[..., AccountManager]:
+def manager_type() -> type:
+    """The class of the test's managers."""
+    return AccountManager
+
+
+@pytest.fixture
+def make_manager(server: Server, namespace: str, manager_type: type) -> Callable[..., AccountManager]:
     """Opens managers as many hosts would: each has its own connections and its own view."""
 
     def make(**options: Any) -> AccountManager:
-        return AccountManager(**{"redis": server.url, "namespace": namespace, **options})
+        return manager_type(**{"redis": server.url, "namespace": namespace, **options})
 
     return make
 

@@ -23,11 +23,11 @@ class Snapshot:
     sessions: dict[str, int]
     hashes: dict[str, str]
     free: int
-    held: dict[str, tuple[str, str]]  # token -> seat, owner
+    held: dict[str, tuple[str, str, int]]  # token -> seat, owner, fence
     leases: dict[str, float]
     cooling: dict[str, float]
     requests: dict[str, str]  # token -> what it wants
-    queues: dict[str, list[str]]
+    queues: dict[str, dict[str, float]]  # what is wanted -> token -> stamp
     idle: dict[str, list[str]]
     locks: dict[str, str]
     owners: dict[str, set[str]]
@@ -52,8 +52,9 @@ def snapshot(client: Client, namespace: str, pool: str) -> Snapshot:
     records = client.hgetall(start + "accounts")
     held = {_text(token): _text(entry).split("\n") for token, entry in client.hgetall(start + "held").items()}
     locks = {seat: client.get(key) for seat, key in _by_index(client, start + "lock:").items()}
-    queues = {"": client.zrange(start + "queue", 0, -1)}
-    queues |= {name: client.zrange(key, 0, -1) for name, key in _by_index(client, start + "queue:").items()}
+    queues = {"": client.zrange(start + "queue", 0, -1, withscores=True)}
+    for name, key in _by_index(client, start + "queue:").items():
+        queues[name] = client.zrange(key, 0, -1, withscores=True)
     return Snapshot(
         now=seconds * 1000 + microseconds // 1000,
         members=[_text(name) for name in client.lrange(start + "members", 0, -1)],
@@ -62,13 +63,13 @@ def snapshot(client: Client, namespace: str, pool: str) -> Snapshot:
         sessions={_text(name): int(record.split(b"\n", 1)[0]) for name, record in records.items()},
         hashes={_text(digest): _text(name) for digest, name in client.hgetall(start + "hashes").items()},
         free=int(client.hget(start + "meta", "free") or 0),
-        held={token: (entry[0], entry[1]) for token, entry in held.items()},
+        held={token: (entry[0], entry[1], int(entry[2])) for token, entry in held.items()},
         leases={_text(token): end for token, end in client.zrange(start + "leases", 0, -1, withscores=True)},
         cooling={_text(seat): end for seat, end in client.zrange(start + "cooling", 0, -1, withscores=True)},
         requests={
             _text(token): _text(entry).split("\n", 3)[3] for token, entry in client.hgetall(start + "requests").items()
         },
-        queues={name: [_text(token) for token in tokens] for name, tokens in queues.items()},
+        queues={name: {_text(token): stamp for token, stamp in queue} for name, queue in queues.items()},
         idle={
             name: [_text(number) for number in client.lrange(key, 0, -1)]
             for name, key in _by_index(client, start + "idle:").items()
@@ -83,16 +84,21 @@ def snapshot(client: Client, namespace: str, pool: str) -> Snapshot:
     )
 
 
+def account_of(seat: str) -> str:
+    """The account that the seat is one of."""
+    return seat.partition("\t")[0]
+
+
 def seat_of(name: str, number: int) -> str:
     """The seat's name."""
     return name if number == 1 else f"{name}\t{number}"
 
 
-def _check_rotation(shot: Snapshot) -> None:
+def _check_rotation(shot: Snapshot, most_accounts: int | None) -> None:
     counted = dict(Counter(shot.rotation))
     assert counted == {name: abs(count) for name, count in shot.places.items()}, "places does not count the rotation"
-    of_members = [name for name in shot.rotation if name in shot.sessions]
-    assert len(of_members) <= 2 * len(shot.members), "the rotation is longer than twice the number of accounts"
+    if most_accounts is not None:
+        assert len(shot.rotation) <= 2 * most_accounts, "the rotation is longer than twice the number of accounts"
     for name, sessions in shot.sessions.items():
         if sessions > 1:
             has_turn = shot.places.get(name, 0) > 0
@@ -105,14 +111,14 @@ def _free_seats(shot: Snapshot) -> list[str]:
         if sessions > 1:
             free += [seat_of(name, int(number)) for number in shot.idle.get(name, [])]
         elif shot.places.get(name, 0) > 0:
-            free.append(name)
+            free.append(name if sessions else f"{name}, which needs no lock")
     return free
 
 
 def _check_seats(shot: Snapshot) -> None:
     free = _free_seats(shot)
     assert shot.free == len(free), f"free says {shot.free}, and {len(free)} seats are free"
-    whereabouts = Counter(free) + Counter(seat for seat, _ in shot.held.values()) + Counter(list(shot.cooling))
+    whereabouts = Counter(free) + Counter(seat for seat, _, _ in shot.held.values()) + Counter(list(shot.cooling))
     for name, sessions in shot.sessions.items():
         for number in range(1, sessions + 1):
             seat = seat_of(name, number)
@@ -121,33 +127,45 @@ def _check_seats(shot: Snapshot) -> None:
     assert set(shot.idle) <= set(shot.sessions), "idle seats of an account that is no member"
 
 
-def _check_leases(shot: Snapshot) -> None:
+def _check_leases(shot: Snapshot, *, strict: bool) -> None:
     assert set(shot.leases) == set(shot.held)
     of_owners = {token: owner for owner, tokens in shot.owners.items() for token in tokens}
-    assert of_owners == {token: owner for token, (_, owner) in shot.held.items()}
-    for token, (seat, _) in shot.held.items():
+    assert of_owners == {token: owner for token, (_, owner, _) in shot.held.items()}
+    for token, (seat, _, _) in shot.held.items():
         if seat in shot.locks:
-            assert shot.locks[seat] == token, f"lock and lease of {seat!r} disagree"
+            assert token in {shot.locks[seat], f"?{seat}"}, f"lock and lease of {seat!r} disagree"
         else:
             assert shot.leases[token] <= shot.now + 1000, f"{seat!r} has a lease and no lock"
-    assert set(shot.locks) <= {seat for seat, _ in shot.held.values()}, "a lock without a lease"
+    if strict:
+        assert set(shot.locks) <= {seat for seat, _, _ in shot.held.values()}, "a lock without a lease"
 
 
-def _check_waiters(shot: Snapshot) -> None:
+def _check_waiters(shot: Snapshot, *, strict: bool) -> None:
     waiting = {token: name for name, tokens in shot.queues.items() for token in tokens}
     assert len(waiting) == sum(map(len, shot.queues.values())), "a token waits in two queues"
     assert waiting == shot.requests
-    assert shot.alive <= set(shot.requests), "presence of somebody who does not wait"
-    assert shot.mailboxes <= set(shot.held) | set(shot.requests), "a mailbox that nobody reads"
+    alive = {box for box in shot.alive if not box.startswith("shared:")}  # at those, many wait in turn
+    assert alive <= set(shot.requests), "presence of somebody who does not wait"
+    for token in alive:
+        had = shot.free if shot.requests[token] == "" else shot.places.get(shot.requests[token], 0)
+        assert had <= 0, f"{token} waits for {shot.requests[token]!r}, which is free"
+    if strict:
+        assert shot.mailboxes <= set(shot.held) | set(shot.requests), "a mailbox that nobody reads"
 
 
-def check(client: Client, namespace: str, pool: str) -> Snapshot:
-    """Assert that every seat is in exactly one place, and that no index disagrees with another; what was found."""
+def check(
+    client: Client, namespace: str, pool: str, *, strict: bool = True, most_accounts: int | None = None
+) -> Snapshot:
+    """Assert that every seat is in exactly one place, and that no index disagrees with another; what was found.
+
+    Where it is not strict, there may be locks that an operator set, and mail for those who died. Given how many accounts
+    there were at most, the rotation must be within twice that (it shrinks only by being read).
+    """
     shot = snapshot(client, namespace, pool)
     assert len(set(shot.members)) == len(shot.members)
     assert set(shot.members) == set(shot.sessions) == set(shot.hashes.values())
-    _check_rotation(shot)
+    _check_rotation(shot, most_accounts)
     _check_seats(shot)
-    _check_leases(shot)
-    _check_waiters(shot)
+    _check_leases(shot, strict=strict)
+    _check_waiters(shot, strict=strict)
     return shot

@@ -20,7 +20,26 @@ from redispool import (
     UnknownAccount,
 )
 
+from . import faces
 from .managers import fill, serves
+
+
+@pytest.fixture(params=["blocking", "asyncio"])
+def face(request):
+    return request.param
+
+
+@pytest.fixture
+def manager_type(face):
+    """The class of the test's managers: each face in its turn."""
+    return AccountManager if face == "blocking" else faces.Manager
+
+
+@pytest.fixture
+def pool_type(face):
+    """The class of the pools that go with them."""
+    return AccountPool if face == "blocking" else faces.Pool
+
 
 # -- the order -----------------------------------------------------------------------------------------------------
 
@@ -41,15 +60,15 @@ def test_with_nothing_to_give_the_pool_is_empty(manager):
         manager.acquire_account_for("lab-1")
 
 
-def test_the_seeds_example_routes_as_it_says(server, manager):
+def test_the_seeds_example_routes_as_it_says(server, manager, pool_type):
     host = pytest.importorskip("Exscript").Host
 
     def use_this_pool(host):
         return host.get_name().startswith("foo")
 
-    default_pool = AccountPool(redis=server.url)
+    default_pool = pool_type(redis=server.url)
     default_pool.add_account(Account("default-user", "password"))
-    other_pool = AccountPool(redis=server.url)
+    other_pool = pool_type(redis=server.url)
     other_pool.add_account(Account("user", "password"))
     manager.add_pool(default_pool)
     manager.add_pool(other_pool, use_this_pool)
@@ -114,8 +133,8 @@ def test_a_network_is_matched_by_the_address_that_an_object_brings(manager):
     assert serves(manager, SimpleNamespace(name="r1")) == "default"
 
 
-def test_what_is_no_host_is_refused_before_anything_is_sent():
-    manager = AccountManager(redis="redis://127.0.0.1:1/0")  # nobody listens there
+def test_what_is_no_host_is_refused_before_anything_is_sent(manager_type):
+    manager = manager_type(redis="redis://127.0.0.1:1/0")  # nobody listens there
     with pytest.raises(ConfigError, match="a host is a string"):
         manager.acquire_account_for(42)
     with pytest.raises(ConfigError, match="timeout"):
@@ -162,11 +181,15 @@ def test_a_hosts_own_account_is_found_in_the_pool_that_a_shared_rule_names(make_
     assert [lease.account for lease in elsewhere.pool("lab").status().leases] == ["lab-account"]
 
 
-def test_an_account_of_exscripts_own_class_is_locked_as_it_locks_itself(manager):
+def test_an_account_of_exscripts_own_class_is_locked_as_it_locks_itself_where_that_blocks_no_loop(manager, face):
     fill(manager, "default")
     exscript = pytest.importorskip("Exscript")
     host = exscript.Host("ssh://own:password@r1")
     assert isinstance(host.get_account(), exscript.Account)
+    if face == "asyncio":
+        with pytest.raises(ConfigError, match="would block the event loop"):
+            manager.acquire_account_for(host)
+        return
     account = manager.acquire_account_for(host)
     assert account is host.get_account()
     assert account.lock.acquire(False) is False
@@ -179,8 +202,8 @@ def test_a_hosts_account_that_is_none_is_refused(manager, own):
         manager.acquire_account_for(host_with(own))
 
 
-def test_a_given_account_is_acquired_from_whichever_pool_has_it(manager, server):
-    private = AccountPool([Account("mine")], redis=server.url)
+def test_a_given_account_is_acquired_from_whichever_pool_has_it(manager, server, pool_type):
+    private = pool_type([Account("mine")], redis=server.url)
     fill(manager, "default", "lab")
     manager.add_pool(private, lambda host: False)
     manager.add_pool("lab", "lab-*")
@@ -191,8 +214,10 @@ def test_a_given_account_is_acquired_from_whichever_pool_has_it(manager, server)
             account.release()
 
 
-def test_a_member_is_acquired_from_its_own_pool_also_where_another_has_an_account_of_that_name(manager, server):
-    first, second = (AccountPool(redis=server.url) for _ in range(2))
+def test_a_member_is_acquired_from_its_own_pool_also_where_another_has_an_account_of_that_name(
+    manager, server, pool_type
+):
+    first, second = (pool_type(redis=server.url) for _ in range(2))
     member = Account("admin", "of the second")
     first.add_account(Account("admin", "of the first"))
     second.add_account(member)
@@ -236,9 +261,9 @@ def test_an_account_is_found_by_its_hash_in_any_pool(make_manager):
 # -- owners --------------------------------------------------------------------------------------------------------
 
 
-def test_all_that_an_owner_holds_is_released_in_every_pool_from_any_host(make_manager, server):
+def test_all_that_an_owner_holds_is_released_in_every_pool_from_any_host(make_manager, server, pool_type):
     here, elsewhere = make_manager(), make_manager()
-    private = AccountPool([Account("mine")], redis=server.url)
+    private = pool_type([Account("mine")], redis=server.url)
     fill(here, "default", "lab", "opened")
     here.add_pool("lab", "lab-*")
     here.add_pool(private, lambda host: host == "private")
@@ -321,11 +346,11 @@ def test_a_match_that_is_none_changes_nothing(manager, match):
     assert manager.routes() == []
 
 
-def test_a_pool_that_other_hosts_could_not_open_takes_no_rule(manager, server):
+def test_a_pool_that_other_hosts_could_not_open_takes_no_rule(manager, server, pool_type):
     with pytest.raises(ConfigError, match="give it a name"):
-        manager.add_pool(AccountPool(redis=server.url), "lab-*")
+        manager.add_pool(pool_type(redis=server.url), "lab-*")
     with pytest.raises(ConfigError, match="namespace 'elsewhere'"):
-        manager.add_pool(AccountPool(name="lab", redis=server.url, namespace="elsewhere"), "lab-*")
+        manager.add_pool(pool_type(name="lab", redis=server.url, namespace="elsewhere"), "lab-*")
     with pytest.raises(ConfigError, match="not int"):
         manager.add_pool(42, "lab-*")
     with pytest.raises(ConfigError, match="must not contain"):

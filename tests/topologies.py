@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _SLOTS = 16384
+_AT_ONCE = {"repl_diskless_sync_delay": "0"}  # no need to wait for more replicas
 
 
 def _wait(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
@@ -42,6 +43,13 @@ def quiet(question: Callable[[], Any]) -> Any:
         return None
 
 
+def replicate(primary: Server, key: str = "replicated") -> None:
+    """Wait until a replica has all that was written: what it has not when the primary dies, is lost."""
+    with primary.client(single_connection_client=True) as client:
+        client.set(key, 1)
+        assert client.wait(1, 10_000) >= 1
+
+
 class Cluster:
     """A cluster of primaries on loopback, each with so many replicas.
 
@@ -55,7 +63,7 @@ class Cluster:
     def __init__(self, kind: str = "valkey", primaries: int = 3, replicas: int = 0, **options: str) -> None:
         self.primaries = primaries
         self.password = options.get("requirepass")
-        options = {"cluster_enabled": "yes", "cluster_node_timeout": "1500", **options}
+        options = {"cluster_enabled": "yes", "cluster_node_timeout": "1500", **_AT_ONCE, **options}
         if self.password:
             options["masterauth"] = self.password
         self.nodes: list[Server] = []
@@ -107,6 +115,7 @@ class Cluster:
         for node in self.nodes:
             if node.process.poll() is None:
                 _wait(lambda node=node: b"cluster_state:ok" in (self._info(node) or b""))
+                _wait(lambda node=node: self._is_in_sync(node))
 
     def remove(self) -> None:
         for node in self.nodes:
@@ -123,6 +132,11 @@ class Cluster:
         everyone = len(self.nodes)
         for node in self.nodes:
             _wait(lambda node=node: f"cluster_known_nodes:{everyone}".encode() in (self._info(node) or b""))
+
+    def _is_in_sync(self, node: Server) -> bool:
+        """Whether it is a primary, or a replica that could take over."""
+        role = quiet(lambda: self._ask(node, "ROLE")) or [None]
+        return role[0] == b"master" or (role[0] == b"slave" and role[3] == b"connected")
 
     def _info(self, node: Server) -> bytes | None:
         return quiet(lambda: self._ask(node, "CLUSTER", "INFO"))
@@ -162,7 +176,7 @@ class SentinelSetup:
         password: str | None = None,
         sentinel_password: str | None = None,
     ) -> None:
-        options = {"requirepass": password, "masterauth": password} if password else {}
+        options = {**_AT_ONCE, **({"requirepass": password, "masterauth": password} if password else {})}
         self.password = password
         self.sentinel_password = sentinel_password
         self.primary: Server = AuthServer(kind, **options)
@@ -190,6 +204,7 @@ class SentinelSetup:
 
     def promote(self) -> Server:
         """Kill the primary; the replica that the sentinels make the primary instead."""
+        replicate(self.primary)
         self.primary.kill()
         promoted = _wait(self._promoted, 60.0)
         self.replicas.remove(promoted)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from redispool.asyncio.connect import Client
     from redispool.protocol.flows import LeaseFlows
 
+SHARED = "shared:"  # what the name of a mailbox at which many wait begins with
 _KEEPER_TIMEOUT = 1.0  # seconds; one server that hangs must not make the keeper late for the others
 
 
@@ -78,7 +79,7 @@ class Wires:
         """Carries what the tasks ask."""
         wire = Wire(self._line())
         if self._flows is not None:
-            box = new_token()
+            box = f"{SHARED}{new_token()}"
             key = self._flows.channel.keys.mailbox(box)
             wire.mailbox = Mailbox(box, key, self._line(), self._flows, wire)
         return wire

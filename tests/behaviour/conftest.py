@@ -9,13 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests import invariants
+from redispool import AccountPool
+from tests import faces, invariants
 from tests.conftest import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import redis
+
+
+@pytest.fixture(params=[AccountPool, faces.Pool], ids=["blocking", "asyncio"])
+def pool_type(request: pytest.FixtureRequest) -> type:
+    """The class of the test's pools: each face in its turn."""
+    return request.param
 
 
 @pytest.fixture
