@@ -42,7 +42,9 @@ class Oversight:
 
     def status(self) -> Flow[PoolStatus]:
         """The pool at this instant."""
-        return status_of(self._pool, (yield from self._flows.inspect()))
+        figures = yield from self._flows.inspect()
+        out = (yield from self._flows.quarantined()) if figures.quarantined else []
+        return status_of(self._pool, figures, out)
 
     def waiting(self) -> Flow[list[WaiterInfo]]:
         """Who waits, in the order of service."""

@@ -12,7 +12,7 @@ from redispool.terms import Policy, policy_from
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from redispool.protocol.oversight import EventRow, Figures, WaiterRow
+    from redispool.protocol.oversight import EventRow, Figures, QuarantineRow, WaiterRow
 
 _RESERVED = "reserved: "
 
@@ -97,7 +97,7 @@ class HistoryEvent:
     why: str
 
 
-def status_of(pool: str, figures: Figures) -> PoolStatus:
+def status_of(pool: str, figures: Figures, out: Sequence[QuarantineRow]) -> PoolStatus:
     """The pool's status that the figures are."""
     leases = tuple(
         LeaseInfo(
@@ -113,14 +113,14 @@ def status_of(pool: str, figures: Figures) -> PoolStatus:
         )
         for row in figures.leases
     )
-    quarantine = tuple(QuarantineInfo(row.account, row.since, row.by, row.reason) for row in figures.quarantined)
+    quarantine = tuple(QuarantineInfo(row.account, row.since, row.by, row.reason) for row in out)
     return PoolStatus(
         pool,
         figures.accounts,
         figures.free,
         len(leases),
         figures.cooling,
-        len(quarantine),
+        figures.quarantined,
         figures.waiting,
         leases,
         figures.to_clean,

@@ -60,14 +60,14 @@ def snapshot(client: Client, namespace: str, pool: str) -> Snapshot:
         members=[_text(name) for name in client.lrange(start + "members", 0, -1)],
         rotation=[_text(name) for name in client.lrange(start + "rotation", 0, -1)],
         places={_text(name): int(count) for name, count in client.hgetall(start + "places").items()},
-        sessions={_text(name): int(record.split(b"\n", 1)[0]) for name, record in records.items()},
+        sessions={_text(name): int(record.split(b"\n", 1)[0].split(b"\t", 1)[0]) for name, record in records.items()},
         hashes={_text(digest): _text(name) for digest, name in client.hgetall(start + "hashes").items()},
         free=int(client.hget(start + "meta", "free") or 0),
         held={token: (entry[0], entry[1], int(entry[2])) for token, entry in held.items()},
         leases={_text(token): end for token, end in client.zrange(start + "leases", 0, -1, withscores=True)},
         cooling={_text(seat): end for seat, end in client.zrange(start + "cooling", 0, -1, withscores=True)},
         requests={
-            _text(token): _text(entry).split("\n", 3)[3] for token, entry in client.hgetall(start + "requests").items()
+            _text(token): _text(entry).split("\n", 5)[4] for token, entry in client.hgetall(start + "requests").items()
         },
         queues={name: {_text(token): stamp for token, stamp in queue} for name, queue in queues.items()},
         idle={

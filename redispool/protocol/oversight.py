@@ -53,9 +53,9 @@ class Figures:
     cooling: int
     waiting: int
     to_clean: int
+    quarantined: int
     policy: Mapping[str, Any]
     leases: tuple[LeaseRow, ...]
-    quarantined: tuple[QuarantineRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,27 +95,34 @@ class OversightFlows:
     def inspect(self, *, leases: bool = True) -> Flow[Figures]:
         """The pool's figures and, if wanted, its leases, page by page."""
         rows: dict[str, LeaseRow] = {}
-        quarantined: tuple[QuarantineRow, ...] = ()
         start = 0
         while True:
             first, last = (start, start + _PAGE - 1) if leases else (1, 0)
             _, reply = yield from self.channel.call(scripts.INSPECT, first, last)
-            now, accounts, free, _, cooling, waiting, to_clean, policy, count = reply[:9]
-            end = 9 + 3 * count
-            for token, expires, entry in zip(*(reply[9 + part : end : 3] for part in range(3)), strict=True):
+            now, accounts, free, _, cooling, waiting, to_clean, out, policy, count = reply[:10]
+            for token, expires, entry in zip(reply[10::3], reply[11::3], reply[12::3], strict=True):
                 if entry:  # else the index went astray; the lease ends at its time
                     row = _lease_row(token, expires, entry)
                     rows[row.token] = row
-            if start == 0:
-                quarantined = tuple(
-                    _quarantine_row(*pair) for pair in zip(reply[end::2], reply[end + 1 :: 2], strict=True)
-                )
             if count < _PAGE:
                 by_age = tuple(sorted(rows.values(), key=lambda row: row.fence))
                 return Figures(
-                    now / 1000, accounts, free, cooling, waiting, to_clean, _read_json(policy), by_age, quarantined
+                    now / 1000, accounts, free, cooling, waiting, to_clean, out, _read_json(policy), by_age
                 )
             start += _PAGE
+
+    def quarantined(self) -> Flow[list[QuarantineRow]]:
+        """The accounts that are out of the rotation, the first to be put out first."""
+        rows: dict[str, QuarantineRow] = {}
+        cursor = b"0"
+        while True:
+            words = ("HSCAN", self.channel.keys.quarantine, cursor, "COUNT", _PAGE)
+            _, (cursor, found) = yield from self.channel.send(Plain(words))
+            for name, entry in zip(found[::2], found[1::2], strict=True):
+                row = _quarantine_row(name, entry)
+                rows[row.account] = row
+            if cursor == b"0":
+                return sorted(rows.values(), key=lambda row: row.since)
 
     def waiting(self) -> Flow[list[WaiterRow]]:
         """Who waits, in the order in which they are served."""

@@ -4,7 +4,8 @@
 -- Brings each seat that is neither held, resting nor to be cleaned into circulation.
 local function circulate(name, record)
   for _, choice in ipairs(choices_of(record)) do redis.call('SADD', CARRIERS .. choice, name) end
-  for number = 1, math.max(sessions_of(record), 1) do
+  if sessions_of(record) == 0 then free(name) end -- whoever holds it from before
+  for number = 1, sessions_of(record) do
     local seat = seat_of(name, tostring(number))
     if redis.call('EXISTS', LOCK .. seat) == 1 then
       adopt(seat)

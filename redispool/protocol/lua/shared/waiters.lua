@@ -94,8 +94,9 @@ end
 -- Whether a waiter can be served by one hand-off; one who wants several asks again when there are enough.
 local function wants_several(request) return (request.options.count or 1) > 1 end
 
--- The account, which is never locked, comes into the rotation, and to all who wait for it.
+-- The account, which is never locked, comes into the rotation if it is not there, and to all who wait for it.
 local function open_up(name, record)
+  if tonumber(redis.call('HGET', PLACES, name) or 0) > 0 then return end
   count_free(1)
   join_rotation(name, record)
   local request = first_waiter(name, record)
