@@ -40,6 +40,11 @@ class Watcher(Protocol):
         """Renew the lease no more."""
 
 
+def _check_ours(lease: Lease) -> None:
+    if lease.pid != os.getpid():
+        raise NotHeld(f"account {lease.account!r} was acquired by process {lease.pid}, from which this one was forked")
+
+
 class Operations(Roster[H]):
     """The operations of one pool in one process.
 
@@ -163,7 +168,7 @@ class Operations(Roster[H]):
         if lease is None:
             return
         lease.anchored = anchored
-        self._leases[lease.account].append(lease)
+        self._leases[lease.token] = lease
         if self.terms.auto_renew:
             self._keeper().watch(lease)
 
@@ -194,10 +199,7 @@ class Operations(Roster[H]):
         """Release a lease. Raises LeaseLost if it was over before."""
         if lease.released:
             raise NotHeld(f"account {lease.account!r} was released already")
-        if lease.pid != os.getpid():
-            raise NotHeld(
-                f"account {lease.account!r} was acquired by process {lease.pid}, from which this one was forked"
-            )
+        _check_ours(lease)
         self._keeper().forget(lease)
         valid_until = float("-inf") if lease.lost else lease.valid_until
         try:
@@ -217,20 +219,16 @@ class Operations(Roster[H]):
         self._drop(lease)
 
     def _drop(self, lease: Lease) -> None:
-        leases = self._leases.get(lease.account)
-        if leases is not None and lease in leases:
-            leases.remove(lease)
-            if not leases:
-                self._leases.pop(lease.account, None)
+        self._leases.pop(lease.token, None)
 
     def release_owner(self, owner: Any) -> Flow[int]:
         """Release all that the owner holds, on any host; how many that was."""
         name = owner_name(owner)
+        mine = [lease for lease in self._held() if lease.owner == name]  # not what is acquired from now on
         count = yield from self.flows.release_owner(name)
-        for leases in list(self._leases.values()):
-            for lease in [one for one in leases if one.owner == name]:
-                self._keeper().forget(lease)
-                self._close(lease)
+        for lease in mine:
+            self._keeper().forget(lease)
+            self._close(lease)
         return count
 
     def renew(self, leases: Sequence[Lease], ttl: float | None = None) -> Flow[list[Lease]]:
@@ -248,8 +246,9 @@ class Operations(Roster[H]):
         return [lease for lease in lost if not lease.released]
 
     def renew_lease(self, lease: Lease, ttl: Any) -> Flow[None]:
-        """Renew one lease. Raises LeaseLost if it is over."""
+        """Renew one lease. Raises LeaseLost if it is over, NotHeld if it is the process's from which we were forked."""
         seconds = check_ttl(ttl)
+        _check_ours(lease)
         lost = [lease] if lease.released else (yield from self.renew([lease], seconds))
         if lost:
             self._keeper().forget(lease)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections import defaultdict
 from collections.abc import Callable, Iterable, MutableMapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -55,7 +54,7 @@ class Roster(Generic[H]):
         self._handle_type = handle_type
         self._face: Callable[[], Any] = weakref.ref(face)
         self._members: MutableMapping[str, Account] = {} if keep_members else weakref.WeakValueDictionary()
-        self._leases: defaultdict[str, list[Lease]] = defaultdict(list)
+        self._leases: dict[str, Lease] = {}  # by token
 
     @property
     def name(self) -> str:
@@ -84,13 +83,14 @@ class Roster(Generic[H]):
         given = [accounts] if isinstance(accounts, str | Account) else list(accounts)
         names = [name_of(account) for account in given]
         yield from self._membership.remove([(name, hash_of_name(name)) for name in names])
-        for name in names:
-            self._part_with(name)
+        self._part_with(names)
 
-    def _part_with(self, name: str) -> None:
-        member = self._members.pop(name, None)
-        if member is not None and self._unbound(member) is None:
-            member._home = None  # noqa: SLF001
+    def _part_with(self, names: Iterable[str]) -> None:
+        held = {lease.account for lease in self._held()}
+        for name in names:
+            member = self._members.pop(name, None)
+            if member is not None and name not in held:
+                member._home = None  # noqa: SLF001
 
     def rewrite(self, account: Account, attribute: str, value: Any) -> Flow[None]:
         """Change one attribute of an account for every host."""
@@ -103,9 +103,9 @@ class Roster(Generic[H]):
 
         yield from self._membership.replace(old, account.account_hash, change)
         if attribute == "name":
-            for lease in self._leases.pop(old, []):
-                lease.account = value
-                self._leases[value].append(lease)
+            for lease in self._held():
+                if lease.account == old:
+                    lease.account = value
             member = self._members.pop(old, None)
             if member is not None:
                 member.name = value
@@ -114,8 +114,7 @@ class Roster(Generic[H]):
     def reset(self) -> Flow[None]:
         """Remove all accounts."""
         yield from self._membership.reset()
-        for name in list(self._members):
-            self._part_with(name)
+        self._part_with(list(self._members))
 
     def leave_no_trace(self) -> Flow[None]:
         """Remove the pool itself."""
@@ -147,13 +146,17 @@ class Roster(Generic[H]):
         found = yield from self._membership.lookup("name", names)
         return [self._member(*member) for member in found if member is not None]
 
+    def _held(self) -> list[Lease]:
+        """The leases of this process, and not of one from which it was forked; the latest last."""
+        return [lease for lease in list(self._leases.values()) if lease.pid == os.getpid()]
+
     def _unbound(self, account: Account) -> Lease | None:
         """The lease that the process took last on an account, for who releases it in the heritage's manner.
 
         That is by the member object or, where the lease's own handle was dropped, by an earlier handle. A lease
         whose handle is in use is safe from other handles, so that a late thread can only release its own.
         """
-        mine = [lease for lease in self._leases.get(account.name, ()) if lease.pid == os.getpid()]
+        mine = [lease for lease in self._held() if lease.account == account.name]
         if isinstance(account, Handle):
             mine = [lease for lease in mine if lease.dropped]
         return mine[-1] if mine else None

@@ -26,7 +26,7 @@ class Snapshot:
     held: dict[str, tuple[str, str, int]]  # token -> seat, owner, fence
     leases: dict[str, float]
     cooling: dict[str, float]
-    requests: dict[str, str]  # token -> what it wants
+    requests: dict[str, tuple[str, str]]  # token -> mailbox, what it wants
     queues: dict[str, dict[str, float]]  # what is wanted -> token -> stamp
     idle: dict[str, list[str]]
     locks: dict[str, str]
@@ -51,6 +51,9 @@ def snapshot(client: Client, namespace: str, pool: str) -> Snapshot:
     seconds, microseconds = client.time()
     records = client.hgetall(start + "accounts")
     held = {_text(token): _text(entry).split("\n") for token, entry in client.hgetall(start + "held").items()}
+    requests = {
+        _text(token): _text(entry).split("\n", 3) for token, entry in client.hgetall(start + "requests").items()
+    }
     locks = {seat: client.get(key) for seat, key in _by_index(client, start + "lock:").items()}
     queues = {"": client.zrange(start + "queue", 0, -1, withscores=True)}
     for name, key in _by_index(client, start + "queue:").items():
@@ -66,9 +69,7 @@ def snapshot(client: Client, namespace: str, pool: str) -> Snapshot:
         held={token: (entry[0], entry[1], int(entry[2])) for token, entry in held.items()},
         leases={_text(token): end for token, end in client.zrange(start + "leases", 0, -1, withscores=True)},
         cooling={_text(seat): end for seat, end in client.zrange(start + "cooling", 0, -1, withscores=True)},
-        requests={
-            _text(token): _text(entry).split("\n", 5)[4] for token, entry in client.hgetall(start + "requests").items()
-        },
+        requests={token: (words[0], words[3]) for token, words in requests.items()},
         queues={name: {_text(token): stamp for token, stamp in queue} for name, queue in queues.items()},
         idle={
             name: [_text(number) for number in client.lrange(key, 0, -1)]
@@ -143,14 +144,15 @@ def _check_leases(shot: Snapshot, *, strict: bool) -> None:
 def _check_waiters(shot: Snapshot, *, strict: bool) -> None:
     waiting = {token: name for name, tokens in shot.queues.items() for token in tokens}
     assert len(waiting) == sum(map(len, shot.queues.values())), "a token waits in two queues"
-    assert waiting == shot.requests
-    alive = {box for box in shot.alive if not box.startswith("shared:")}  # at those, many wait in turn
-    assert alive <= set(shot.requests), "presence of somebody who does not wait"
-    for token in alive:
-        had = shot.free if shot.requests[token] == "" else shot.places.get(shot.requests[token], 0)
-        assert had <= 0, f"{token} waits for {shot.requests[token]!r}, which is free"
+    assert waiting == {token: want for token, (_, want) in shot.requests.items()}
+    for token, (box, want) in shot.requests.items():
+        had = shot.free if want == "" else shot.places.get(want, 0)
+        assert box not in shot.alive or had <= 0, f"{token} waits for {want!r}, which is free"
+    # a mailbox that many share stays a while, with or without anybody who waits at it
+    alone = {box for box in shot.alive | shot.mailboxes if not box.startswith("shared:")}
+    assert alone & shot.alive <= set(shot.requests), "presence of somebody who does not wait"
     if strict:
-        assert shot.mailboxes <= set(shot.held) | set(shot.requests), "a mailbox that nobody reads"
+        assert alone & shot.mailboxes <= set(shot.held) | set(shot.requests), "a mailbox that nobody reads"
 
 
 def check(
@@ -158,8 +160,8 @@ def check(
 ) -> Snapshot:
     """Assert that every seat is in exactly one place, and that no index disagrees with another; what was found.
 
-    Where it is not strict, there may be locks that an operator set, and mail for those who died. Given how many accounts
-    there were at most, the rotation must be within twice that (it shrinks only by being read).
+    Where it is not strict, there may be locks that an operator set, and mail for those who died. Given how many
+    accounts there were at most, the rotation must be within twice that (it shrinks only by being read).
     """
     shot = snapshot(client, namespace, pool)
     assert len(set(shot.members)) == len(shot.members)

@@ -64,8 +64,8 @@ class Line:
 
     async def aclose(self) -> None:
         """Hang up."""
+        self.hang_up_soon()
         if self._task is not None:
-            self._task.cancel()
             await asyncio.wait([self._task])
 
     def hang_up_soon(self) -> None:
@@ -74,15 +74,18 @@ class Line:
             self._task.cancel()
 
     async def _work(self) -> None:
+        task = asyncio.current_task()
         try:
-            while self._stays or self._questions:
+            # Python 3.11's wait_for, which redis-py uses, may swallow a cancellation
+            while (self._stays and not (task and task.cancelling())) or self._questions:
                 await self._asked.wait()
                 batch = self._next_batch()
                 if batch:
                     await self._converse(batch)
         except asyncio.CancelledError:
-            self._stays = False  # the loop ends; who cleans up then may still ask
+            pass
         finally:
+            self._stays = False  # the loop ends; who cleans up then may still ask
             try:
                 await self._caller.hang_up()
             finally:

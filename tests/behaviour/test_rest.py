@@ -30,7 +30,7 @@ def test_others_are_handed_out_meanwhile(make_pool):
 def test_a_waiter_gets_a_rested_account(make_pool, queue_up):
     pool = make_pool(1)
     held = pool.acquire_account()
-    waiters = [queue_up(pool), queue_up(pool, "a1")]
+    waiters = [queue_up(pool, ttl=0.2), queue_up(pool, "a1", ttl=0.2)]  # who poll as often
     held.release(cooldown=0.1)
     for waiter in waiters:
         waiter.result(5).release()
