@@ -252,12 +252,12 @@ class AccountPool:
     @property
     def accounts(self) -> list[Account]:
         """The accounts of the pool, in the order in which they were added."""
-        return self.run(self._operations.list("members"))
+        return self.run(self._operations.in_order("members"))
 
     @property
     def unlocked_accounts(self) -> list[Account]:
         """The accounts with a free seat, in the order in which they will be handed out."""
-        return self.run(self._operations.list("rotation"))
+        return self.run(self._operations.in_order("rotation"))
 
     def __iter__(self) -> Iterator[Account]:
         return iter(self.accounts)

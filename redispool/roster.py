@@ -140,7 +140,7 @@ class Roster(Generic[H]):
         (member,) = yield from self._membership.lookup("name", [name_of(account)])
         return member is not None
 
-    def list(self, which: str) -> Flow[list[Account]]:
+    def in_order(self, which: str) -> Flow[list[Account]]:
         """The accounts of the 'members' or the 'rotation', in their order."""
         names = yield from self._membership.names(which)
         found = yield from self._membership.lookup("name", names)

@@ -243,11 +243,11 @@ class AccountPool:
 
     async def accounts(self) -> list[Account]:
         """The accounts of the pool, in the order in which they were added."""
-        return await self.run(self._operations.list("members"))
+        return await self.run(self._operations.in_order("members"))
 
     async def unlocked_accounts(self) -> list[Account]:
         """The accounts with a free seat, in the order in which they will be handed out."""
-        return await self.run(self._operations.list("rotation"))
+        return await self.run(self._operations.in_order("rotation"))
 
     async def __aiter__(self) -> AsyncIterator[Account]:
         for account in await self.accounts():

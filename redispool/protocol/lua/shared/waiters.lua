@@ -123,7 +123,7 @@ local function free(seat)
   if tonumber(number) > math.max(sessions, 1) then return end -- max_sessions was lowered while it was held
   if extras then
     if redis.call('HEXISTS', QUARANTINE, name) == 1 then return end
-    if redis.call('EXISTS', SURPLUS) == 1 and taken_by_surplus(name, seat, sessions) then return end
+    if sessions > 0 and redis.call('EXISTS', SURPLUS) == 1 and taken_by_surplus(name, seat, sessions) then return end
     local back_at = tonumber(redis.call('HGET', REST, name) or 0)
     if back_at > now then return rest_and_tell(seat, back_at) end
     redis.call('HDEL', REST, name)
