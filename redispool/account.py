@@ -262,8 +262,8 @@ class Account:
             yield from self._locking(timeout)
         else:
             yield from self._home.operations.acquire_for(self)
-        if signal:
-            self.acquired_event(self)
+        if signal and self._events is not None:  # else nobody has ever asked for them
+            self._events.acquired(self)
 
     def _locking(self, timeout: float | None) -> Generator[Any, Any, None]:
         self.lock_locally(timeout)
@@ -279,8 +279,8 @@ class Account:
             self._lock.release()
         else:
             raise NotHeld(f"account {self.name!r} is not held; acquire it first")
-        if signal:
-            self.released_event(self)
+        if signal and self._events is not None:
+            self._events.released(self)
 
     def marking_bad(self, reason: str, cooldown: float | None) -> Generator[Any, Any, None]:
         """What `mark_bad` does, as a flow."""

@@ -133,6 +133,8 @@ def name_of(account: Any) -> str:
 
 def check_choice(choice: Mapping[str, Any]) -> dict[str, Any]:
     """The choice as the fields of a request."""
+    if not choice:
+        return {}
     unknown = choice.keys() - Choice.__annotations__.keys()
     if unknown:
         raise TypeError(f"unexpected keyword argument {min(unknown)!r}")

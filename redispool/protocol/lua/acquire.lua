@@ -3,20 +3,44 @@
 -- | {'exhausted'}: all is quarantined | {'choose'}: the labels were never asked for, see choose.lua | {'too many', how many there can be}.
 -- ARGV[3] token, [4] mailbox, [5] owner, [6] ttl ms, [7] what is wanted, [8] '1': wait, [9] presence ms,
 -- [10] microseconds that its priority puts it ahead, [11] its stamp, if it waited before, [12] options (see shared/waiters.lua)
---@include leasing
--- The common case first, before all that the others need is even defined: the next in turn is free, has one seat, and nobody waits.
-if not extras and ARGV[7] == '' and ARGV[11] == '' and ARGV[12] == '' then
-  local token, name = ARGV[3], redis.call('LINDEX', ROTATION, 0)
-  if name and #redis.call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, 1) == 0
-    and redis.call('EXISTS', QUEUE, QUEUE .. ':' .. name) == 0 and redis.call('HEXISTS', HELD, token) == 0
-    and redis.call('HGET', PLACES, name) == '1' then
-    local record = redis.call('HGET', ACCOUNTS, name)
-    if record and string.sub(record, 1, 2) == '1\n' and redis.call('SET', LOCK .. name, token, 'PX', ARGV[6], 'NX') then
-      redis.call('LPOP', ROTATION)
-      redis.call('HDEL', PLACES, name)
-      redis.call('HINCRBY', META, 'free', -1)
-      return {'granted', now, record_lease(token, name, name, ARGV[5], ARGV[6], '', record)}
+--@include requests
+--@include times
+local function wait_in_line(queue, stamp)
+  local since = math.floor((tonumber(stamp) + tonumber(ARGV[10])) / 1000)
+  redis.call('ZADD', queue, stamp, ARGV[3])
+  redis.call('HSET', REQUESTS, ARGV[3], table.concat({ARGV[4], ARGV[5], ARGV[6], since, ARGV[7], ARGV[12]}, '\n'))
+  redis.call('SET', ALIVE .. ARGV[4], '1', 'PX', ARGV[9])
+end
+
+-- Joins the queue, or stays in its place; what the waiter is told.
+local function wait(queue, more)
+  local stamp = ARGV[11] ~= '' and ARGV[11] or redis.call('ZSCORE', queue, ARGV[3])
+  if not stamp then
+    local arrival = math.max(now * 1000, tonumber(redis.call('HGET', META, 'stamp') or 0) + 1)
+    redis.call('HSET', META, 'stamp', arrival)
+    stamp = arrival - tonumber(ARGV[10])
+  end
+  wait_in_line(queue, stamp)
+  return {'waiting', string.format('%.0f', stamp), redis.call('ZRANK', queue, ARGV[3]), more and 0 or next_end(), now}
+end
+
+-- The common cases first, before all that the others need is even defined: who asks for the first time for the next in turn,
+-- in a pool of simple accounts where nothing has expired, either gets it, as nobody waits, or is the next to wait.
+if not extras and ARGV[7] == '' and ARGV[11] == '' and ARGV[12] == ''
+  and #redis.call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, 1) == 0 and redis.call('HEXISTS', HELD, ARGV[3]) == 0 then
+  local token, name = ARGV[3], redis.call('LPOP', ROTATION)
+  if not name then
+    if ARGV[8] == '1' and redis.call('EXISTS', MEMBERS) == 1 then return wait(QUEUE) end
+  else
+    if redis.call('EXISTS', QUEUE, QUEUE .. ':' .. name) == 0 and redis.call('HGET', PLACES, name) == '1' then
+      local record = redis.call('HGET', ACCOUNTS, name)
+      if record and string.sub(record, 1, 2) == '1\n' and redis.call('SET', LOCK .. name, token, 'PX', ARGV[6], 'NX') then
+        redis.call('HDEL', PLACES, name)
+        redis.call('HINCRBY', META, 'free', -1)
+        return {'granted', now, record_lease(token, name, name, ARGV[5], ARGV[6], '', record)}
+      end
     end
+    redis.call('LPUSH', ROTATION, name) -- where it was
   end
 end
 
@@ -29,18 +53,10 @@ local by_labels = request.want ~= CLEANUP and string.sub(request.want, 1, 1) == 
 if ARGV[12] ~= '' or by_labels then need_extras() end
 
 local queue = queue_of(request.want)
-local function wait_in_line(stamp)
-  local since = math.floor((tonumber(stamp) + tonumber(ARGV[10])) / 1000)
-  redis.call('ZADD', queue, stamp, request.token)
-  redis.call('HSET', REQUESTS, request.token,
-    table.concat({request.box, request.owner, request.ttl, since, request.want, ARGV[12]}, '\n'))
-  redis.call('SET', ALIVE .. request.box, '1', 'PX', ARGV[9])
-end
-
 -- Who waited before keeps its place, even if it was taken for dead; what its mailbox tells of is over.
 if ARGV[11] ~= '' and redis.call('HEXISTS', HELD, request.token) == 0 then
   close_mailbox(request)
-  wait_in_line(ARGV[11])
+  wait_in_line(queue, ARGV[11])
 end
 local more = reclaim()
 
@@ -90,12 +106,4 @@ if grants then
 end
 more = more or stopped
 if ARGV[8] ~= '1' then return {'busy', more and 1 or 0} end
-
-local stamp = ARGV[11] ~= '' and ARGV[11] or redis.call('ZSCORE', queue, request.token)
-if not stamp then
-  local arrival = math.max(now * 1000, tonumber(redis.call('HGET', META, 'stamp') or 0) + 1)
-  redis.call('HSET', META, 'stamp', arrival)
-  stamp = arrival - tonumber(ARGV[10])
-end
-wait_in_line(stamp)
-return {'waiting', string.format('%.0f', stamp), redis.call('ZRANK', queue, request.token), more and 0 or next_end(), now}
+return wait(queue, more)

@@ -1,12 +1,6 @@
 -- Guarantees: the lock decides who holds a seat; what disagrees with it is mended, and a lease that ended frees its seat once.
 --@include waiters
 
-local function end_lease(token, owner)
-  redis.call('ZREM', LEASES, token)
-  redis.call('HDEL', HELD, token)
-  redis.call('SREM', OWNER .. owner, token)
-end
-
 -- Who has given a lease back may have more from now on, where the policy limits what one owner has.
 local function tell_owner(owner)
   if not policy.max_per_owner then return end

@@ -2,6 +2,11 @@
 -- A lease is 'SEAT\nOWNER\nFENCE\nSINCE\nPURPOSE'; the purpose is '', 'cleanup', or 'reserved: NOTE'.
 --@include clock
 
+local function lease_of(token)
+  local entry = redis.call('HGET', HELD, token)
+  if entry then return string.match(entry, '^(.-)\n(.-)\n(.-)\n(.-)\n(.*)$') end
+end
+
 local function write_lease(token, seat, owner, fence, since, purpose)
   redis.call('HSET', HELD, token, table.concat({seat, owner, fence, since, purpose}, '\n'))
 end
@@ -18,4 +23,10 @@ local function record_lease(token, name, seat, owner, ttl, purpose, record)
   redis.call('SADD', OWNER .. owner, token)
   record_event('granted', name, owner, fence, purpose)
   return describe(token, seat, fence, now, expires, record)
+end
+
+local function end_lease(token, owner)
+  redis.call('ZREM', LEASES, token)
+  redis.call('HDEL', HELD, token)
+  redis.call('SREM', OWNER .. owner, token)
 end

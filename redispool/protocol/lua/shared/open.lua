@@ -3,23 +3,19 @@
 -- KEYS[1] NS:{POOL}:meta   ARGV[1] protocol version   ARGV[2] '1': check the types of the keys (a process's first contact)
 local META = KEYS[1]
 local POOL = string.sub(META, 1, -5)
-local MEMBERS, ROTATION, PLACES = POOL .. 'members', POOL .. 'rotation', POOL .. 'places'
-local ACCOUNTS, HASHES = POOL .. 'accounts', POOL .. 'hashes'
-local LEASES, HELD, COOLING, SURPLUS = POOL .. 'leases', POOL .. 'held', POOL .. 'cooling', POOL .. 'surplus'
-local QUEUE, REQUESTS, EVENTS = POOL .. 'queue', POOL .. 'requests', POOL .. 'events'
-local QUARANTINE, REST, HEALTH, DIRTY = POOL .. 'quarantine', POOL .. 'rest', POOL .. 'health', POOL .. 'dirty'
-local CHOICES, CARRIERS, LAST = POOL .. 'choices', POOL .. 'carriers:', POOL .. 'last:'
-local LOCK, OWNER, IDLE, MAIL, ALIVE = POOL .. 'lock:', POOL .. 'owner:', POOL .. 'idle:', POOL .. 'mail:', POOL .. 'alive:'
+local MEMBERS, ROTATION, PLACES, ACCOUNTS = POOL .. 'members', POOL .. 'rotation', POOL .. 'places', POOL .. 'accounts'
+local LEASES, HELD, QUEUE, REQUESTS, EVENTS = POOL .. 'leases', POOL .. 'held', POOL .. 'queue', POOL .. 'requests', POOL .. 'events'
+local LOCK, OWNER, MAIL, ALIVE = POOL .. 'lock:', POOL .. 'owner:', POOL .. 'mail:', POOL .. 'alive:'
 
 if ARGV[2] == '1' then
   local wanted = {
-    {META, 'hash'}, {MEMBERS, 'list'}, {ROTATION, 'list'}, {PLACES, 'hash'}, {ACCOUNTS, 'hash'}, {HASHES, 'hash'},
-    {LEASES, 'zset'}, {HELD, 'hash'}, {COOLING, 'zset'}, {SURPLUS, 'hash'}, {QUEUE, 'zset'}, {REQUESTS, 'hash'},
-    {EVENTS, 'stream'}, {QUARANTINE, 'hash'}, {REST, 'hash'}, {HEALTH, 'hash'}, {DIRTY, 'zset'}, {CHOICES, 'hash'},
+    meta = 'hash', members = 'list', rotation = 'list', places = 'hash', accounts = 'hash', hashes = 'hash', leases = 'zset',
+    held = 'hash', cooling = 'zset', surplus = 'hash', queue = 'zset', requests = 'hash', events = 'stream', choices = 'hash',
+    quarantine = 'hash', rest = 'hash', health = 'hash', dirty = 'zset',
   }
-  for _, pair in ipairs(wanted) do
-    local found = redis.call('TYPE', pair[1]).ok
-    if found ~= 'none' and found ~= pair[2] then return {'wrongtype', pair[1], pair[2], found} end
+  for name, kind in pairs(wanted) do
+    local found = redis.call('TYPE', POOL .. name).ok
+    if found ~= 'none' and found ~= kind then return {'wrongtype', POOL .. name, kind, found} end
   end
 end
 local settings = redis.call('HMGET', META, 'version', 'extras', 'policy')

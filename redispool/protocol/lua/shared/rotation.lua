@@ -2,7 +2,7 @@
 -- There is the rotation of all accounts, '', and one for each choice of labels that was asked for: '\tNAME=VALUE\t...'.
 -- PLACES counts an account's entries in a rotation: n > 0, the last of n is its turn and the others are stale; -n, all n are stale.
 -- A record is 'SESSIONS[\tNAME=VALUE\t...]\n...'; 0 sessions: the account is never locked.
---@include clock
+--@include names
 local BOUND = 64 -- steps that one call may spend on what others left behind
 
 local function sessions_of(record) return tonumber(string.match(record, '^%d+')) end
@@ -15,7 +15,6 @@ local function carries(labels, choice)
 end
 
 -- The choices of labels that the account answers to. CHOICES has them by their first pair, line by line.
-local NONE = {}
 local function choices_of(record)
   local labels = extras and string.match(record, '^%d+(\t[^\n]*)')
   if not labels then return NONE end

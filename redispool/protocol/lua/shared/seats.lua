@@ -1,5 +1,6 @@
 -- Guarantees: a seat is handed out only when its lock was set by this very call.
---@include leasing
+--@include requests
+--@include times
 --@include rotation
 
 local function seat_of(name, number)
@@ -10,11 +11,6 @@ end
 local function split_seat(seat)
   local name, number = string.match(seat, '^(.*)\t(%d+)$')
   return name or seat, number or '1'
-end
-
-local function lease_of(token)
-  local entry = redis.call('HGET', HELD, token)
-  if entry then return string.match(entry, '^(.-)\n(.-)\n(.-)\n(.-)\n(.*)$') end
 end
 
 local function count_free(change) return redis.call('HINCRBY', META, 'free', change) end
