@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from redispool.arguments import MAX_SESSIONS, check_account_name, check_labels, check_text, check_whole
 from redispool.errors import AcquireTimeout, ConfigError, NotHeld
 from redispool.events import Event, Events
+from redispool.logins import LoginKeywords
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -37,7 +38,7 @@ class Home(Protocol):
         """Run a flow to its end, or give what awaits that."""
 
 
-class Account:
+class Account(LoginKeywords):
     """A user account, as in `Exscript.account`; in a pool, what it does, it does for every host.
 
     Args:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import defaultdict
 from contextlib import contextmanager
+from itertools import chain
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -36,17 +37,24 @@ class Schedule:
 
     def next_due(self) -> float | None:
         """When the next renewal is due, by the monotonic clock; None when there is nothing to renew."""
-        return min((lease.renew_at for lease in list(self._leases.values())), default=None)
+        due = min((lease.renew_at for lease in list(self._leases.values())), default=math.inf)
+        return None if due == math.inf else due
 
     def due(self, now: float) -> list[list[Lease]]:
-        """The leases of each pool in which one is due: a pool's are renewed together, in one call."""
+        """The leases of each pool in which one is due: a pool's are renewed together, in one call.
+
+        They are not due again until they were renewed, or postponed.
+        """
         by_home: dict[int, list[Lease]] = defaultdict(list)
         for lease in list(self._leases.values()):
             if lease.released:  # in another event loop, or by its owner's name
                 self.discard(lease)
             else:
                 by_home[id(lease.home)].append(lease)
-        return [leases for leases in by_home.values() if any(lease.renew_at <= now for lease in leases)]
+        due = [leases for leases in by_home.values() if any(lease.renew_at <= now for lease in leases)]
+        for lease in chain.from_iterable(due):
+            lease.renew_at = math.inf
+        return due
 
     def postpone(self, leases: Iterable[Lease], now: float) -> None:
         """The server could not be reached: try again soon, until a lease is really over."""
@@ -129,7 +137,7 @@ class Keeper:
                 lease = None
             if lease is not None:
                 with self.schedule.return_of(lease):
-                    lease.home.run(lease.home.operations.release(lease))
+                    lease.home.give_back(lease)
             for leases in self.schedule.due(time.monotonic()):
                 with self.schedule.renewal(leases) as lost:
                     lost.extend(leases[0].home.renew_leases(leases))

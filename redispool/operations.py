@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from redispool.arguments import MAX_PRIORITY, check_seconds, check_ttl, check_whole
@@ -195,7 +196,7 @@ class Operations(Roster[H]):
             if error is None:
                 raise
 
-    def release(self, lease: Lease, cooldown: float | None = None) -> Flow[None]:
+    def release(self, lease: Lease, cooldown: float | None = None, *, patience: float | None = None) -> Flow[None]:
         """Release a lease. Raises LeaseLost if it was over before."""
         if lease.released:
             raise NotHeld(f"account {lease.account!r} was released already")
@@ -203,7 +204,7 @@ class Operations(Roster[H]):
         self._keeper().forget(lease)
         valid_until = float("-inf") if lease.lost else lease.valid_until
         try:
-            yield from self.flows.release(lease.token, valid_until, cooldown)
+            yield from self.flows.release(lease.token, valid_until, cooldown, patience)
         except LeaseLost:
             self._drop(lease)
             raise
@@ -231,10 +232,10 @@ class Operations(Roster[H]):
             self._close(lease)
         return count
 
-    def renew(self, leases: Sequence[Lease], ttl: float | None = None) -> Flow[list[Lease]]:
+    def renew(self, leases: Sequence[Lease], ttl: float | None = None, patience: float = 0.0) -> Flow[list[Lease]]:
         """Renew leases of this pool; those that are over."""
         wanted = [(lease.token, lease.ttl if ttl is None else ttl) for lease in leases]
-        results = yield from self.flows.renew(wanted, self.terms.max_lease)
+        results = yield from self.flows.renew(wanted, self.terms.max_lease, patience)
         lost = []
         for lease, result in zip(leases, results, strict=True):
             if result is None:
@@ -249,7 +250,8 @@ class Operations(Roster[H]):
         """Renew one lease. Raises LeaseLost if it is over, NotHeld if it is the process's from which we were forked."""
         seconds = check_ttl(ttl)
         _check_ours(lease)
-        lost = [lease] if lease.released else (yield from self.renew([lease], seconds))
+        patience = max(min(self.flows.channel.patience, lease.valid_until - time.monotonic()), 0.0)
+        lost = [lease] if lease.released else (yield from self.renew([lease], seconds, patience))
         if lost:
             self._keeper().forget(lease)
             lease.mark_lost()

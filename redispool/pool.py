@@ -345,9 +345,16 @@ class AccountPool:
 
     def renew_leases(self, leases: list[Lease]) -> list[Lease]:
         """Renew leases in one call, and say which are over; what the keeper does."""
+        return run(self._operations.renew(leases), self._wire_of_keeper())
+
+    def give_back(self, lease: Lease) -> None:
+        """Release a lease whose handle is gone, if that can be done at once; what the keeper does."""
+        run(self._operations.release(lease, patience=0.0), self._wire_of_keeper())
+
+    def _wire_of_keeper(self) -> Wire:
         if self._keeper_wire is None:
             self._keeper_wire = Wire(private_client(self._wire.client, socket_timeout=_KEEPER_TIMEOUT))
-        return run(self._operations.renew(leases), self._keeper_wire)
+        return self._keeper_wire
 
     def abandon(self, lease: Lease) -> None:
         """Leave it to the keeper to release a lease."""

@@ -9,6 +9,7 @@ from redispool.account import Account, AccountContext, hash_of_name
 from redispool.arguments import check_seconds
 from redispool.errors import ConfigError, NotHeld, RedispoolError, UnknownAccount
 from redispool.hosts import identify, own_account
+from redispool.logins import LoginKeywords
 from redispool.manager import AccountManager
 from redispool.pipe_client import client_of, is_connection
 from redispool.private_key import PrivateKey
@@ -28,7 +29,7 @@ class _Holding:
     release: Callable[[], Any] | None
 
 
-class AccountProxy:
+class AccountProxy(LoginKeywords):
     """An object that stands for an account of an account manager, as in `Exscript.account`.
 
     After `acquire`, the getters tell the account's name and credentials as they were at that time. Over a pipe, the

@@ -22,14 +22,7 @@ class Home:
         self.over: set[Lease] = set()
         self.error: Exception | None = None
 
-    @property
-    def operations(self):
-        return self
-
-    def run(self, flow):
-        return flow
-
-    def release(self, lease):
+    def give_back(self, lease):
         if self.error is not None:
             raise self.error
         lease.released = True

@@ -7,11 +7,13 @@ import os
 import time
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from redispool.keeper import Schedule
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from redispool.lease import Lease
 
 
@@ -27,6 +29,7 @@ class Keeper:
         self._loop = loop
         self._task: asyncio.Task[None] | None = None
         self._abandoned: deque[Lease] = deque()
+        self._jobs: set[asyncio.Task[None]] = set()  # a server that hangs must not make us late for the others
         self._changed = asyncio.Event()
 
     def watch(self, lease: Lease) -> None:
@@ -50,22 +53,29 @@ class Keeper:
 
     async def _run(self) -> None:
         try:
-            due: float | None = 0.0
-            while due is not None or self._abandoned:
+            while True:
                 self._changed.clear()
-                jobs = [self._give_back(self._abandoned.popleft()) for _ in range(len(self._abandoned))]
-                jobs += [self._renew(leases) for leases in self.schedule.due(time.monotonic())]
-                await asyncio.gather(*jobs)
+                while self._abandoned:
+                    self._start(self._give_back(self._abandoned.popleft()))
+                for leases in self.schedule.due(time.monotonic()):
+                    self._start(self._renew(leases))
                 due = self.schedule.next_due()
-                if due is not None:
-                    await self._rest(due)
+                if due is None and not self._jobs:
+                    return
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(None if due is None else max(due - time.monotonic(), 0.0)):
+                        await self._changed.wait()
         finally:
             self._task = None
 
-    async def _rest(self, due: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(max(due - time.monotonic(), 0.0)):
-                await self._changed.wait()
+    def _start(self, job: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(job, name="redispool-keeper-job")
+        self._jobs.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._jobs.discard(task)
+        self._changed.set()
 
     async def _renew(self, leases: list[Lease]) -> None:
         with self.schedule.renewal(leases) as lost:
@@ -73,7 +83,7 @@ class Keeper:
 
     async def _give_back(self, lease: Lease) -> None:
         with self.schedule.return_of(lease):
-            await lease.home.run(lease.home.operations.release(lease))
+            await lease.home.give_back(lease)
 
 
 _keepers: dict[asyncio.AbstractEventLoop, Keeper] = {}

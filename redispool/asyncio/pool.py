@@ -348,6 +348,10 @@ class AccountPool:
         """Renew leases in one call, and say which are over; what the keeper does."""
         return await drivers.arun(self._operations.renew(leases), self._wires.here().keeper)
 
+    async def give_back(self, lease: Lease) -> None:
+        """Release a lease whose handle is gone, if that can be done at once; what the keeper does."""
+        await drivers.arun(self._operations.release(lease, patience=0.0), self._wires.here().keeper)
+
     def abandon(self, lease: Lease) -> None:
         """Leave it to the keeper to release a lease."""
         abandon(lease)

@@ -222,13 +222,16 @@ class LeaseFlows:
             return self.channel.unknown(request.account)
         return ProtocolMismatch(f"unexpected reply {kind!r} of the acquire script")
 
-    def release(self, token: str, valid_until: float, cooldown: float | None) -> Flow[None]:
+    def release(
+        self, token: str, valid_until: float, cooldown: float | None, patience: float | None = None
+    ) -> Flow[None]:
         """Give an account back.
 
         Args:
             token: the lease's.
             valid_until: until when the lease cannot have ended, by the monotonic clock.
             cooldown: seconds that the seat rests; None for the pool's own.
+            patience: seconds to ride out an outage; None: the channel's.
 
         Raises:
             LeaseLost: it had ended before.
@@ -236,7 +239,7 @@ class LeaseFlows:
         started = self.channel.clock()
         rest = "" if cooldown is None else milliseconds(cooldown)
         try:
-            _, reply = yield from self.channel.call(scripts.RELEASE, rest, token)
+            _, reply = yield from self.channel.call(scripts.RELEASE, rest, token, patience=patience)
         except (Exception, GeneratorExit):
             raise
         except BaseException:  # Ctrl-C, cancellation: the account goes back nevertheless
@@ -264,15 +267,17 @@ class LeaseFlows:
             done.update(tokens)
 
     def renew(
-        self, leases: Sequence[tuple[str, float]], max_lease: float | None
+        self, leases: Sequence[tuple[str, float]], max_lease: float | None, patience: float = 0.0
     ) -> Flow[list[tuple[float, float] | None]]:
-        """Renew leases, given by token and ttl in seconds: the new expiry and local end of each; None: it is over."""
+        """Renew leases, given by token and ttl in seconds: the new expiry and local end of each; None: it is over.
+
+        Without patience, for the keeper tries again by itself, as long as there is something to save.
+        """
         limit = milliseconds(max_lease or 0)
         results: list[tuple[float, float] | None] = []
         for start in range(0, len(leases), _RENEW_CHUNK):
             chunk = leases[start : start + _RENEW_CHUNK]
             words = [word for token, ttl in chunk for word in (token, milliseconds(ttl), limit)]
-            # no patience: the keeper itself tries again, as long as there is something to save
-            asked, (now, *expiries) = yield from self.channel.call(scripts.RENEW, *words, patience=0.0)
+            asked, (now, *expiries) = yield from self.channel.call(scripts.RENEW, *words, patience=patience)
             results += [(end / 1000, asked + (end - now) / 1000) if end else None for end in expiries]
         return results

@@ -34,6 +34,7 @@ of a pool's keys from the first one, `meta` (see `lua/shared/open.lua`):
 | `NS:routes` | list | the routing rules that all hosts share |
 | `NS:log:{LOGGER}` | stream, capped, PX | what the jobs of one logger log |
 
+BOX is the waiter's token, or `shared:…` where all tasks of an event loop wait at one mailbox.
 A seat is one of an account's `max_sessions` places: the first is the account's name, the others
 `NAME<tab>2`, `NAME<tab>3` … (a name has no control characters, so no two seats collide).
 """

@@ -106,9 +106,7 @@ class OversightFlows:
                     rows[row.token] = row
             if count < _PAGE:
                 by_age = tuple(sorted(rows.values(), key=lambda row: row.fence))
-                return Figures(
-                    now / 1000, accounts, free, cooling, waiting, to_clean, out, _read_json(policy), by_age
-                )
+                return Figures(now / 1000, accounts, free, cooling, waiting, to_clean, out, _read_json(policy), by_age)
             start += _PAGE
 
     def quarantined(self) -> Flow[list[QuarantineRow]]:

@@ -184,7 +184,7 @@ def test_a_time_limit_of_asyncio_ends_the_wait(make_pool):
 def test_an_error_in_a_task_group_sends_its_waiters_away(make_pool):
     async def scenario():
         async with make_pool(1) as pool:
-            with pytest.raises(ExceptionGroup):
+            with pytest.raises(ExceptionGroup):  # noqa: PT012 - the group is what raises
                 async with asyncio.TaskGroup() as group, pool.lease():
                     for _ in range(20):
                         group.create_task(use_a_block(pool))

@@ -36,8 +36,20 @@ local function left_of(seat)
   return left >= 0 and math.max(left, 1) or 60000
 end
 
+-- Returns a seat to those that are free; how many there are now.
+local function put_back(name, number, record)
+  local count = count_free(1)
+  if sessions_of(record) > 1 then redis.call('RPUSH', IDLE .. name, number) end
+  join_rotation(name, record)
+  return count
+end
+
 -- A lock that no lease tells of (an operator's own, or an index that went astray) gets one of owner '?', which ends with the lock.
 local function adopt(seat)
+  if redis.call('TYPE', LOCK .. seat).ok ~= 'string' then -- no seat is lost: GET tells the caller what is wrong
+    local name, number = split_seat(seat)
+    put_back(name, number, redis.call('HGET', ACCOUNTS, name))
+  end
   local token = redis.call('GET', LOCK .. seat)
   if not token or lease_of(token) == seat then return end
   local alias = '?' .. seat

@@ -64,14 +64,6 @@ local function open_up(name, record)
   end
 end
 
-local function to_the_rotation(name, number, record)
-  local sessions = sessions_of(record)
-  local count = count_free(1)
-  if sessions > 1 then redis.call('RPUSH', IDLE .. name, number) end
-  join_rotation(name, record)
-  return count
-end
-
 -- A seat has come free.
 local function free(seat)
   local name, number = split_seat(seat)
@@ -89,11 +81,11 @@ local function free(seat)
   if sessions == 0 then return open_up(name, record) end
   local request = first_waiter(name, record)
   if not request then
-    to_the_rotation(name, number, record)
+    put_back(name, number, record)
   elseif wants_several(request) then
-    if to_the_rotation(name, number, record) >= request.options.count then wake(request) end
+    if put_back(name, number, record) >= request.options.count then wake(request) end
   elseif pause() > 0 then
-    to_the_rotation(name, number, record)
+    put_back(name, number, record)
     wake(request) -- it asks again when the pace allows it
   else
     local mail = grant(request, request.token, seat, record)
