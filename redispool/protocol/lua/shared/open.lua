@@ -5,7 +5,7 @@ local META = KEYS[1]
 local POOL = string.sub(META, 1, -5)
 local MEMBERS, ROTATION, PLACES, ACCOUNTS = POOL .. 'members', POOL .. 'rotation', POOL .. 'places', POOL .. 'accounts'
 local LEASES, HELD, QUEUE, REQUESTS, EVENTS = POOL .. 'leases', POOL .. 'held', POOL .. 'queue', POOL .. 'requests', POOL .. 'events'
-local LOCK, OWNER, MAIL, ALIVE = POOL .. 'lock:', POOL .. 'owner:', POOL .. 'mail:', POOL .. 'alive:'
+local LOCK, OWNER, MAIL, ALIVE, COOLING = POOL .. 'lock:', POOL .. 'owner:', POOL .. 'mail:', POOL .. 'alive:', POOL .. 'cooling'
 
 if ARGV[2] == '1' then
   local wanted = {

@@ -13,7 +13,7 @@ local function next_end()
   local lease = redis.call('ZRANGE', LEASES, 0, 0, 'WITHSCORES')
   local soonest = tonumber(lease[2]) or math.huge
   if extras then
-    local resting = redis.call('ZRANGE', POOL .. 'cooling', 0, 0, 'WITHSCORES')
+    local resting = redis.call('ZRANGE', COOLING, 0, 0, 'WITHSCORES')
     soonest = math.min(soonest, tonumber(resting[2]) or math.huge)
     local paced = pause()
     if paced > 0 and redis.call('EXISTS', ROTATION) == 1 then soonest = math.min(soonest, now + paced) end
