@@ -10,6 +10,7 @@ from redispool.errors import (
     LeaseLost,
     NotHeld,
     PoolEmpty,
+    PoolExhausted,
     ProtocolMismatch,
     RedispoolError,
     SealError,
@@ -24,6 +25,6 @@ from redispool.proxy import AccountProxy
 
 __all__ = [
     "Account", "AccountExists", "AccountManager", "AccountPool", "AccountProxy", "AcquireTimeout", "ConfigError",
-    "Lease", "LeaseLost", "Log", "Logger", "LoggerProxy", "NotHeld", "PoolEmpty", "PrivateKey", "ProtocolMismatch",
-    "RedispoolError", "SealError", "UnknownAccount", "connect", "load_accounts",
+    "Lease", "LeaseLost", "Log", "Logger", "LoggerProxy", "NotHeld", "PoolEmpty", "PoolExhausted", "PrivateKey",
+    "ProtocolMismatch", "RedispoolError", "SealError", "UnknownAccount", "connect", "load_accounts",
 ]  # fmt: skip

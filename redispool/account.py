@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 import sys
 import threading
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from redispool.arguments import MAX_SESSIONS, check_account_name, check_text, check_whole
+from redispool.arguments import MAX_SESSIONS, check_account_name, check_labels, check_text, check_whole
 from redispool.errors import AcquireTimeout, ConfigError, NotHeld
 from redispool.events import Event, Events
 from redispool.logins import LoginKeywords
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Mapping
     from typing import Self
 
     from redispool.lease import Lease
@@ -74,7 +73,7 @@ class Account(LoginKeywords):
         self.key = key
         self.needs_lock = bool(needs_lock)
         self.max_sessions = check_whole("max_sessions", max_sessions, 1, MAX_SESSIONS)
-        self.labels = _check_labels(labels)
+        self.labels = {} if labels is None else check_labels(labels)
         self._start()
 
     def _start(self) -> None:
@@ -180,12 +179,12 @@ class Account(LoginKeywords):
         """The error that says that the account did not come free."""
         return AcquireTimeout(f"account {self.name!r} did not come free within {timeout:g} seconds")
 
-    def release(self, signal: bool = True, *, cooldown: float = 0.0) -> None:
+    def release(self, signal: bool = True, *, cooldown: float | None = None) -> None:
         """Unlock the account; no effect where `needs_lock` is False.
 
         Args:
             signal: whether to emit `released_event`.
-            cooldown: seconds that the account rests before it is handed out again.
+            cooldown: seconds that the account rests before it is handed out again; None for the pool's own cooldown.
 
         Raises:
             NotHeld: it is not held.
@@ -226,6 +225,26 @@ class Account(LoginKeywords):
         """Change the authorization password; None: the password serves."""
         self.run(self._changing("authorization_password", password))
 
+    def mark_bad(self, reason: str, cooldown: float | None = None) -> None:
+        """Count a failure of the account; at the pool's `max_failures` it is quarantined. It stays held until released.
+
+        Args:
+            reason: what happened, for people; no secrets, please.
+            cooldown: seconds that it rests, after its release or from now.
+
+        Raises:
+            UnknownAccount: it is no longer in its pool.
+        """
+        self.run(self.marking_bad(reason, cooldown))
+
+    def mark_good(self) -> None:
+        """Forget the failures that were counted.
+
+        Raises:
+            UnknownAccount: it is no longer in its pool.
+        """
+        self.run(self.marking_good())
+
     # -- what the methods do, as flows ---------------------------------------------------------------------------
 
     def run(self, flow: Generator[Any, Any, None]) -> Any:
@@ -244,14 +263,14 @@ class Account(LoginKeywords):
             yield from self._locking(timeout)
         else:
             yield from self._home.operations.acquire_for(self)
-        if signal:
-            self.acquired_event(self)
+        if signal and self._events is not None:  # else nobody has ever asked for them
+            self._events.acquired(self)
 
     def _locking(self, timeout: float | None) -> Generator[Any, Any, None]:
         self.lock_locally(timeout)
         yield from ()
 
-    def releasing(self, signal: bool = True, cooldown: float = 0.0) -> Generator[Any, Any, None]:
+    def releasing(self, signal: bool = True, cooldown: float | None = None) -> Generator[Any, Any, None]:
         """What `release` does, as a flow."""
         if not self.needs_lock:
             return
@@ -261,8 +280,21 @@ class Account(LoginKeywords):
             self._lock.release()
         else:
             raise NotHeld(f"account {self.name!r} is not held; acquire it first")
-        if signal:
-            self.released_event(self)
+        if signal and self._events is not None:
+            self._events.released(self)
+
+    def marking_bad(self, reason: str, cooldown: float | None) -> Generator[Any, Any, None]:
+        """What `mark_bad` does, as a flow."""
+        yield from self._oversight().mark_bad(self, reason, cooldown)
+
+    def marking_good(self) -> Generator[Any, Any, None]:
+        """What `mark_good` does, as a flow."""
+        yield from self._oversight().mark_good(self)
+
+    def _oversight(self) -> Any:
+        if self._home is None:
+            raise ConfigError(f"account {self.name!r} is in no pool, which could count its failures")
+        return self._home.operations.oversight
 
     def _changing(self, attribute: str, value: Any) -> Generator[Any, Any, None]:
         _CHECKS[attribute](value)
@@ -316,11 +348,3 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "password": lambda value: check_text("the password", value),
     "authorization_password": lambda value: value is None or check_text("the authorization password", value),
 }
-
-
-def _check_labels(labels: Mapping[str, str] | None) -> dict[str, str]:
-    if labels is None:
-        return {}
-    if not isinstance(labels, Mapping) or not all(isinstance(text, str) for pair in labels.items() for text in pair):
-        raise ConfigError("labels must be a mapping of strings to strings")
-    return dict(labels)

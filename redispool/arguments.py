@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
 from typing import Any
 
 from redispool.errors import ConfigError
@@ -10,10 +11,13 @@ from redispool.errors import ConfigError
 MAX_POOL_NAME = 200  # bytes of UTF-8
 MAX_ACCOUNT_NAME = 512
 MAX_OWNER = 1024
+MAX_NOTE = 1024
 MIN_TTL = 0.05  # seconds
 MAX_SECONDS = 10 * 365 * 86400.0
 MAX_PRIORITY = 1000
 MAX_SESSIONS = 10_000
+MAX_LABELS = 32
+MAX_LABEL = 200  # bytes of UTF-8, name and value each
 
 
 def check_name(what: str, value: Any, limit: int, forbidden: str = "") -> str:
@@ -56,12 +60,17 @@ def check_text(what: str, value: Any) -> str:
     return value
 
 
-def check_seconds(what: str, value: Any, *, least: float = 0.0) -> float:
-    """A time in seconds: a finite number, `least` or more."""
+def check_note(what: str, value: Any) -> str:
+    """A short text for people, perhaps empty."""
+    return "" if value == "" else check_name(what, value, MAX_NOTE)
+
+
+def check_seconds(what: str, value: Any, *, least: float = 0.0, most: float = MAX_SECONDS) -> float:
+    """A time in seconds: a finite number, from `least` to `most`."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ConfigError(f"{what} must be a number of seconds, not {type(value).__name__}")
-    if not least <= value <= MAX_SECONDS:  # NaN is not, either
-        raise ConfigError(f"{what} must be a time from {least:g} to {MAX_SECONDS:g} seconds, not {value}")
+    if not least <= value <= most:  # NaN is not, either
+        raise ConfigError(f"{what} must be a time from {least:g} to {most:.0f} seconds, not {value}")
     return float(value)
 
 
@@ -75,3 +84,24 @@ def check_whole(what: str, value: Any, least: int, most: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise ConfigError(f"{what} must be a whole number from {least} to {most}, not {value!r}")
     return value
+
+
+def check_flag(what: str, value: Any) -> bool:
+    """True or False."""
+    if not isinstance(value, bool):
+        raise ConfigError(f"{what} must be True or False, not {value!r}")
+    return value
+
+
+def check_labels(labels: Any) -> dict[str, str]:
+    """Labels of an account: a mapping of names to values."""
+    if not isinstance(labels, Mapping):
+        raise ConfigError(f"labels must be a mapping of strings to strings, not {type(labels).__name__}")
+    if len(labels) > MAX_LABELS:
+        raise ConfigError(f"an account has {MAX_LABELS} labels at most, not {len(labels)}")
+    checked = {}
+    for name, value in labels.items():
+        checked[check_name("the name of a label", name, MAX_LABEL, "=")] = check_name(
+            f"the value of label {name!r}", value, MAX_LABEL
+        )
+    return checked

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import redis
 from redis.exceptions import (
@@ -31,10 +32,13 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Iterator
 
+    from redis.connection import AbstractConnection
+
     from redispool.protocol.commands import Argument
 
 T = TypeVar("T")
 
+_FRESH = 1.0  # seconds for which an idle connection is taken to be still there
 _REFUSED = (AuthenticationError, AuthorizationError)
 _OUTAGE = (
     redis.ConnectionError, redis.TimeoutError, BusyLoadingError, ReadOnlyError, ClusterDownError, ClusterError,
@@ -68,6 +72,8 @@ class Wire:
 
     def __init__(self, client: redis.Redis | redis.RedisCluster) -> None:
         self.client = client
+        self._idle: list[tuple[AbstractConnection, float]] = []  # and since when
+        self._pid = os.getpid()
 
     def perform(self, command: Command) -> Any:
         """Carry out one command; its reply. Raises Unavailable in an outage."""
@@ -78,7 +84,7 @@ class Wire:
                 case Call():
                     return self._call(command)
                 case Block():
-                    reply = self.send("BLPOP", command.mailbox, command.seconds)
+                    reply = self.send("BLPOP", command.mailbox, command.seconds, blocks=command.seconds)
                     return None if reply is None else reply[1]
                 case Plain():
                     return self.send(*command.words)
@@ -96,24 +102,53 @@ class Wire:
         except NoScriptError:  # the server is new, was restarted, or was told to forget
             return self.send("EVAL", call.script.text, 1, call.key, *call.arguments)
 
-    def send(self, *words: Argument) -> Any:
-        """Send a command and read its reply as bytes, whatever the client would make of it."""
+    def send(self, *words: Argument, blocks: float = 0.0) -> Any:
+        """Send a command and read its reply as bytes, whatever the client would make of it.
+
+        Args:
+            words: the command.
+            blocks: seconds after which the server is to answer at the latest, for a command that blocks there.
+        """
         if isinstance(self.client, redis.RedisCluster):
             return self.client.execute_command(*words, NEVER_DECODE=True)
-        pool = self.client.connection_pool
-        connection = pool.get_connection()
+        connection = self._connection(self.client)
         try:
-            connection.send_command(*words)
-            return connection.read_response(disable_decoding=True)
+            connection.send_command(*words, check_health=False)
+            if blocks and not connection.can_read(timeout=blocks + 0.001):
+                self.send(
+                    "PING"
+                )  # an idle server looks ten times a second only whose time is up, but at once when asked
+            reply = connection.read_response(disable_decoding=True)
         except (ResponseError, NoScriptError) as error:
             if isinstance(translated(error), Unavailable):
                 connection.disconnect()  # another server may be the right one by now
+            self._idle.append((connection, time.monotonic()))
             raise
         except BaseException:
             connection.disconnect()  # the reply may still come, and must not be taken for another's
             raise
-        finally:
-            pool.release(connection)
+        self._idle.append((connection, time.monotonic()))
+        return reply
+
+    def _connection(self, client: redis.Redis) -> AbstractConnection:
+        """An idle connection, or a new one; redis-py's own pool would take ten times as long."""
+        if self._pid != os.getpid():
+            self._idle, self._pid = [], os.getpid()  # after a fork, they are the parent's
+        try:
+            connection, since = self._idle.pop()
+        except IndexError:
+            return cast("AbstractConnection", client.connection_pool.make_connection())
+        if time.monotonic() - since > _FRESH and _is_stale(connection):
+            connection.disconnect()
+        return connection
+
+
+def _is_stale(connection: AbstractConnection) -> bool:
+    """Whether the server has hung up, or sent what nobody asked for."""
+    try:
+        return connection.can_read(timeout=0)
+    except (redis.ConnectionError, redis.TimeoutError, OSError):
+        return True
 
 
 class Interrupted(Exception):  # noqa: N818 - nobody but who interrupts gets it

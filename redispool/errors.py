@@ -11,6 +11,10 @@ class PoolEmpty(RedispoolError, ValueError):  # noqa: N818 - the name is the con
     """The pool has no accounts at all, so waiting for one would be in vain."""
 
 
+class PoolExhausted(PoolEmpty):
+    """All accounts that could be had are quarantined, so waiting for one would be in vain until one is restored."""
+
+
 class AcquireTimeout(RedispoolError, TimeoutError):  # noqa: N818
     """No account came free in the time that the caller gave."""
 

@@ -11,7 +11,7 @@ from redispool.account import Account
 from redispool.events import Event
 
 if TYPE_CHECKING:
-    from redispool.protocol.flows import Grant
+    from redispool.protocol.requests import Grant
 
 
 class LeaseHome(Protocol):

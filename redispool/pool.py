@@ -5,26 +5,30 @@ from __future__ import annotations
 import os
 import weakref
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, Unpack
 
 from redispool.arguments import check_namespace, check_pool_name, check_seconds
 from redispool.connect import client_from, private_client, slice_seconds
 from redispool.drivers import Wire, run
 from redispool.keeper import keeper
 from redispool.lease import Handle, Lease
-from redispool.operations import Operations, PoolStatus, check_terms
+from redispool.operations import Operations
 from redispool.private_pool import private_name, remove_private
 from redispool.protocol.channel import PoolChannel
 from redispool.protocol.keys import PoolKeys
+from redispool.roster import as_accounts
 from redispool.sealing import Cipher, seal_from
+from redispool.terms import Choice, Policy, check_policy, check_terms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from datetime import datetime
 
     import redis as redis_py
 
     from redispool.account import Account
     from redispool.protocol.commands import Flow
+    from redispool.status import HistoryEvent, PoolStatus, WaiterInfo
 
 T = TypeVar("T")
 _KEEPER_TIMEOUT = 1.0  # seconds; one server that hangs must not make the keeper late for the others
@@ -46,6 +50,7 @@ class AccountPool:
         cipher: key, or keys, to seal the credentials with (`cryptography.fernet.Fernet.generate_key()`), or a
             callable that returns them; default: the environment variable REDISPOOL_KEY, else unsealed.
         patience: seconds to ride out an outage where a call has no deadline of its own.
+        policy: rules of the pool, which hold for every host (see `redispool.terms.Policy`).
 
     Raises:
         ConfigError: an argument makes no sense; the message says which.
@@ -63,11 +68,13 @@ class AccountPool:
         max_lease: float | None = None,
         cipher: Cipher = None,
         patience: float = 30.0,
+        **policy: Unpack[Policy],
     ) -> None:
         keys = PoolKeys(check_namespace(namespace), private_name() if name is None else check_pool_name(name))
         terms = check_terms(ttl, auto_renew, max_lease)
         seal = seal_from(cipher)
         check_seconds("patience", patience)
+        rules = check_policy(policy)
         client = client_from(redis)
         self._wire = Wire(private_client(client))
         channel = PoolChannel(keys, patience=patience)
@@ -78,8 +85,8 @@ class AccountPool:
         if name is None:
             wire = self._wire  # not to hold the pool itself
             weakref.finalize(self, remove_private, lambda: wire, channel, os.getpid())
-        if accounts is not None:
-            self.add_account(accounts)
+        if accounts is not None or rules:
+            self.run(self._operations.begin(None if accounts is None else as_accounts(accounts), rules))
 
     def __repr__(self) -> str:
         return f"<AccountPool {self.name!r}>"
@@ -104,6 +111,7 @@ class AccountPool:
         timeout: float | None = None,
         ttl: float | None = None,
         priority: int = 0,
+        **choice: Unpack[Choice],
     ) -> Handle:
         """Wait for the next account in turn, or for the one given; lock it and return its handle.
 
@@ -114,13 +122,15 @@ class AccountPool:
             timeout: seconds to wait; None waits for ever, 0 does not wait.
             ttl: seconds that the lease lives without renewal; None for the pool's.
             priority: -1000 to 1000; higher is served first. A minute of waiting weighs as much as one step.
+            choice: labels, exclude, prefer, wait_for_restore (see `redispool.terms.Choice`).
 
         Raises:
             AcquireTimeout: no account came free in time.
-            PoolEmpty: the pool has no accounts, or was emptied meanwhile.
+            PoolEmpty: the pool has no accounts, or was emptied meanwhile; no account carries the labels.
+            PoolExhausted: all that could be had is quarantined.
             UnknownAccount: the account asked for is not in the pool.
         """
-        return self.run(self._operations.acquire(account, owner, timeout, ttl, priority))
+        return self.run(self._operations.acquire(account, owner, timeout, ttl, priority, choice))
 
     @contextmanager
     def lease(
@@ -131,19 +141,58 @@ class AccountPool:
         timeout: float | None = None,
         ttl: float | None = None,
         priority: int = 0,
+        bad_on: tuple[type[BaseException], ...] = (),
+        **choice: Unpack[Choice],
     ) -> Iterator[Handle]:
         """`acquire_account` for a `with` block, at the end of which the account is released.
+
+        All arguments but one are those of `acquire_account`: an error of the block that is of a class in `bad_on`
+        counts as a failure of the account (`Account.mark_bad`).
 
         Raises:
             LeaseLost: the lease ended before the block did, and the block did not raise itself.
         """
-        handle = self.acquire_account(account, owner, timeout=timeout, ttl=ttl, priority=priority)
-        failed = True
+        handle = self.acquire_account(account, owner, timeout=timeout, ttl=ttl, priority=priority, **choice)
         try:
             yield handle
-            failed = False
-        finally:
-            self.run(self._operations.leave(handle, failed=failed))
+        except BaseException as error:
+            self.run(self._operations.leave(handle, error, bad_on))
+            raise
+        self.run(self._operations.leave(handle, None, bad_on))
+
+    def acquire_accounts(
+        self,
+        n: int,
+        owner: object = None,
+        *,
+        timeout: float | None = None,
+        ttl: float | None = None,
+        priority: int = 0,
+        **choice: Unpack[Choice],
+    ) -> list[Handle]:
+        """Wait for `n` different accounts and lock them all at once, or none; who waits for them is not overtaken.
+
+        Raises:
+            ConfigError: the pool has fewer accounts than that.
+            AcquireTimeout, PoolEmpty: see `acquire_account`.
+        """
+        return self.run(self._operations.acquire_several(n, owner, timeout, ttl, priority, choice))
+
+    def acquire_for_cleanup(
+        self,
+        owner: object = None,
+        *,
+        timeout: float | None = None,
+        ttl: float | None = None,
+    ) -> Handle:
+        """Wait for an account that was released in a pool with `cleanup=True`, to make it ready for the next user.
+
+        Released, it goes to the others; if the cleaner dies, it goes to the next cleaner.
+
+        Raises:
+            AcquireTimeout, PoolEmpty: see `acquire_account`.
+        """
+        return self.run(self._operations.acquire_to_clean(owner, timeout, ttl))
 
     def release_accounts(self, owner: object) -> int:
         """Release everything that the owner holds, from any host; how many accounts that was."""
@@ -193,7 +242,7 @@ class AccountPool:
 
     def n_accounts(self) -> int:
         """How many accounts are in the pool."""
-        return self.run(self._operations.count())
+        return self.run(self._operations.oversight.count())
 
     __len__ = n_accounts
 
@@ -203,19 +252,85 @@ class AccountPool:
     @property
     def accounts(self) -> list[Account]:
         """The accounts of the pool, in the order in which they were added."""
-        return self.run(self._operations.list("members"))
+        return self.run(self._operations.in_order("members"))
 
     @property
     def unlocked_accounts(self) -> list[Account]:
         """The accounts with a free seat, in the order in which they will be handed out."""
-        return self.run(self._operations.list("rotation"))
+        return self.run(self._operations.in_order("rotation"))
 
     def __iter__(self) -> Iterator[Account]:
         return iter(self.accounts)
 
+    # -- ruling and watching it ------------------------------------------------------------------------------------
+
+    def configure(self, **policy: Unpack[Policy]) -> Policy:
+        """Change rules of the pool, for every host and at once; see `Policy`. Gives all that hold now.
+
+        Raises:
+            ConfigError: a value makes no sense; nothing has changed.
+        """
+        return self.run(self._operations.oversight.configure(check_policy(policy)))
+
+    def quarantine(self, account: Account | str, reason: str = "") -> None:
+        """Take an account out of the rotation until `restore`; who holds it keeps it until its release.
+
+        Raises:
+            UnknownAccount: it is not in the pool.
+        """
+        self.run(self._operations.oversight.quarantine(account, reason))
+
+    def restore(self, account: Account | str) -> None:
+        """Bring an account back into the rotation, its failures and uses forgotten.
+
+        Raises:
+            UnknownAccount: it is not in the pool.
+        """
+        self.run(self._operations.oversight.restore(account))
+
+    def reserve(
+        self, account: Account | str, owner: object, until: float | datetime, note: str = "", *, force: bool = False
+    ) -> None:
+        """Take an account out for a person, with all its seats.
+
+        Args:
+            account: the account, or its name.
+            owner: who has it, by name.
+            until: a datetime with its time zone, or seconds since 1970; then it comes back by itself.
+            note: what for; `status` shows it.
+            force: whether to take it from who holds it; their leases are lost, and `history` tells.
+
+        Raises:
+            UnknownAccount: it is not in the pool.
+            ConfigError: it is held, and there is no force; or it needs no lock; or the time is past.
+        """
+        self.run(self._operations.oversight.reserve(account, owner, until, note, force))
+
+    def release(self, account: Account | str, owner: object = None, *, force: bool = False) -> int:
+        """Release what the owner holds of an account (or has reserved), from any host; how many leases that was.
+
+        Args:
+            account: the account, or its name.
+            owner: who holds it; None for this host, process and thread.
+            force: whether to release it whoever holds it; `history` tells.
+
+        Raises:
+            UnknownAccount: it is not in the pool.
+            NotHeld: the owner holds nothing of it.
+        """
+        return self.run(self._operations.oversight.release(account, owner, force))
+
     def status(self) -> PoolStatus:
-        """How many accounts are free, held, cooling, and each lease with its owner and age."""
-        return self.run(self._operations.status())
+        """How many accounts are free, held, cooling, quarantined; and each lease with its owner and age."""
+        return self.run(self._operations.oversight.status())
+
+    def waiting(self) -> list[WaiterInfo]:
+        """Who waits, in the order in which they will be served, with estimated waiting times."""
+        return self.run(self._operations.oversight.waiting())
+
+    def history(self, account: Account | str | None = None, *, limit: int = 100) -> list[HistoryEvent]:
+        """The last events of an account, or of all, the newest first; so many at most, and as far as they are kept."""
+        return self.run(self._operations.oversight.history(account, limit))
 
     # -- what its accounts, its leases and the keeper turn to ----------------------------------------------------
 

@@ -63,7 +63,7 @@ def snapshot(client: Client, namespace: str, pool: str) -> Snapshot:
         members=[_text(name) for name in client.lrange(start + "members", 0, -1)],
         rotation=[_text(name) for name in client.lrange(start + "rotation", 0, -1)],
         places={_text(name): int(count) for name, count in client.hgetall(start + "places").items()},
-        sessions={_text(name): int(record.split(b"\n", 1)[0]) for name, record in records.items()},
+        sessions={_text(name): int(record.split(b"\n", 1)[0].split(b"\t", 1)[0]) for name, record in records.items()},
         hashes={_text(digest): _text(name) for digest, name in client.hgetall(start + "hashes").items()},
         free=int(client.hget(start + "meta", "free") or 0),
         held={token: (entry[0], entry[1], int(entry[2])) for token, entry in held.items()},

@@ -7,7 +7,7 @@ import os
 import time
 
 from redispool.lease import Lease
-from redispool.protocol.flows import Grant
+from redispool.protocol.requests import Grant
 
 _numbers = itertools.count(1)
 

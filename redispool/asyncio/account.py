@@ -69,7 +69,7 @@ class Account(blocking.Account):
         """See `redispool.Account.acquire`."""
         await self.run(self.acquiring(signal))
 
-    async def release(self, signal: bool = True, *, cooldown: float = 0.0) -> None:
+    async def release(self, signal: bool = True, *, cooldown: float | None = None) -> None:
         """See `redispool.Account.release`; once called, it is done even if the task is cancelled."""
         await self.run(self.releasing(signal, cooldown))
 
@@ -84,6 +84,14 @@ class Account(blocking.Account):
     async def set_authorization_password(self, password: str | None) -> None:
         """See `redispool.Account.set_authorization_password`."""
         await self.run(self._changing("authorization_password", password))
+
+    async def mark_bad(self, reason: str, cooldown: float | None = None) -> None:
+        """See `redispool.Account.mark_bad`."""
+        await self.run(self.marking_bad(reason, cooldown))
+
+    async def mark_good(self) -> None:
+        """See `redispool.Account.mark_good`."""
+        await self.run(self.marking_good())
 
 
 class Handle(Account, lease.Handle):

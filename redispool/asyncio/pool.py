@@ -7,7 +7,7 @@ import os
 import threading
 import weakref
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from redispool import drivers
 from redispool.arguments import check_namespace, check_pool_name, check_seconds
@@ -16,20 +16,24 @@ from redispool.asyncio.connect import client_from, slice_seconds
 from redispool.asyncio.keeper import abandon, keeper
 from redispool.asyncio.wire import Wires, WiresByLoop
 from redispool.connect import connect, private_client
-from redispool.operations import Operations, PoolStatus, as_accounts, check_terms
+from redispool.operations import Operations
 from redispool.private_pool import private_name, remove_private
 from redispool.protocol.channel import PoolChannel
 from redispool.protocol.keys import PoolKeys
+from redispool.roster import as_accounts
 from redispool.sealing import Cipher, seal_from
+from redispool.terms import Choice, Policy, check_policy, check_terms
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
+    from datetime import datetime
     from typing import Self
 
     from redispool.account import Account
     from redispool.asyncio.connect import Client
     from redispool.lease import Lease
     from redispool.protocol.commands import Flow
+    from redispool.status import HistoryEvent, PoolStatus, WaiterInfo
 
 T = TypeVar("T")
 
@@ -52,6 +56,7 @@ class AccountPool:
         max_lease: seconds that a lease may last in all, however often it is renewed.
         cipher: key, or keys, to seal the credentials with, or a callable that returns them.
         patience: seconds to ride out an outage where a call has no deadline of its own.
+        policy: rules of the pool, which hold for every host (see `redispool.terms.Policy`).
 
     Raises:
         ConfigError: an argument makes no sense; the message says which.
@@ -69,12 +74,15 @@ class AccountPool:
         max_lease: float | None = None,
         cipher: Cipher = None,
         patience: float = 30.0,
+        **policy: Unpack[Policy],
     ) -> None:
         keys = PoolKeys(check_namespace(namespace), private_name() if name is None else check_pool_name(name))
         terms = check_terms(ttl, auto_renew, max_lease)
         seal = seal_from(cipher)
         channel = PoolChannel(keys, patience=check_seconds("patience", patience))
-        self._first = None if accounts is None else as_accounts(accounts)
+        first = None if accounts is None else as_accounts(accounts)
+        rules = check_policy(policy)
+        self._first = (first, rules) if first is not None or rules else None
         client = client_from(redis)
         wires = self._wires = WiresByLoop(client)
         self._operations: Operations[Handle] = Operations(
@@ -127,12 +135,13 @@ class AccountPool:
         timeout: float | None = None,  # noqa: ASYNC109 - the contract's; it covers less than asyncio.timeout would
         ttl: float | None = None,
         priority: int = 0,
+        **choice: Unpack[Choice],
     ) -> Handle:
         """Wait for the next account in turn, or for the one given; see `redispool.AccountPool.acquire_account`.
 
         A task that is cancelled while it waits leaves the queue, and what it was granted meanwhile goes back at once.
         """
-        return await self.run(self._operations.acquire(account, owner, timeout, ttl, priority))
+        return await self.run(self._operations.acquire(account, owner, timeout, ttl, priority, choice))
 
     @asynccontextmanager
     async def lease(
@@ -143,19 +152,58 @@ class AccountPool:
         timeout: float | None = None,  # noqa: ASYNC109
         ttl: float | None = None,
         priority: int = 0,
+        bad_on: tuple[type[BaseException], ...] = (),
+        **choice: Unpack[Choice],
     ) -> AsyncIterator[Handle]:
         """`acquire_account` for an `async with` block, at the end of which the account is released.
+
+        All arguments but one are those of `acquire_account`: an error of the block that is of a class in `bad_on`
+        counts as a failure of the account (`Account.mark_bad`).
 
         Raises:
             LeaseLost: the lease ended before the block did, and the block did not raise itself.
         """
-        handle = await self.acquire_account(account, owner, timeout=timeout, ttl=ttl, priority=priority)
-        failed = True
+        handle = await self.acquire_account(account, owner, timeout=timeout, ttl=ttl, priority=priority, **choice)
         try:
             yield handle
-            failed = False
-        finally:
-            await self.run(self._operations.leave(handle, failed=failed))
+        except BaseException as error:
+            await self.run(self._operations.leave(handle, error, bad_on))
+            raise
+        await self.run(self._operations.leave(handle, None, bad_on))
+
+    async def acquire_accounts(
+        self,
+        n: int,
+        owner: object = None,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109
+        ttl: float | None = None,
+        priority: int = 0,
+        **choice: Unpack[Choice],
+    ) -> list[Handle]:
+        """Wait for `n` different accounts and lock them all at once, or none; who waits for them is not overtaken.
+
+        Raises:
+            ConfigError: the pool has fewer accounts than that.
+            AcquireTimeout, PoolEmpty: see `acquire_account`.
+        """
+        return await self.run(self._operations.acquire_several(n, owner, timeout, ttl, priority, choice))
+
+    async def acquire_for_cleanup(
+        self,
+        owner: object = None,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109
+        ttl: float | None = None,
+    ) -> Handle:
+        """Wait for an account that was released in a pool with `cleanup=True`, to make it ready for the next user.
+
+        Released, it goes to the others; if the cleaner dies, it goes to the next cleaner.
+
+        Raises:
+            AcquireTimeout, PoolEmpty: see `acquire_account`.
+        """
+        return await self.run(self._operations.acquire_to_clean(owner, timeout, ttl))
 
     async def release_accounts(self, owner: object) -> int:
         """Release everything that the owner holds, from any host; how many accounts that was."""
@@ -191,23 +239,89 @@ class AccountPool:
 
     async def n_accounts(self) -> int:
         """How many accounts are in the pool; `len` of the blocking one."""
-        return await self.run(self._operations.count())
+        return await self.run(self._operations.oversight.count())
 
     async def accounts(self) -> list[Account]:
         """The accounts of the pool, in the order in which they were added."""
-        return await self.run(self._operations.list("members"))
+        return await self.run(self._operations.in_order("members"))
 
     async def unlocked_accounts(self) -> list[Account]:
         """The accounts with a free seat, in the order in which they will be handed out."""
-        return await self.run(self._operations.list("rotation"))
+        return await self.run(self._operations.in_order("rotation"))
 
     async def __aiter__(self) -> AsyncIterator[Account]:
         for account in await self.accounts():
             yield account
 
+    # -- ruling and watching it ------------------------------------------------------------------------------------
+
+    async def configure(self, **policy: Unpack[Policy]) -> Policy:
+        """Change rules of the pool, for every host and at once; see `Policy`. Gives all that hold now.
+
+        Raises:
+            ConfigError: a value makes no sense; nothing has changed.
+        """
+        return await self.run(self._operations.oversight.configure(check_policy(policy)))
+
+    async def quarantine(self, account: Account | str, reason: str = "") -> None:
+        """Take an account out of the rotation until `restore`; who holds it keeps it until its release.
+
+        Raises:
+            UnknownAccount: it is not in the pool.
+        """
+        await self.run(self._operations.oversight.quarantine(account, reason))
+
+    async def restore(self, account: Account | str) -> None:
+        """Bring an account back into the rotation, its failures and uses forgotten.
+
+        Raises:
+            UnknownAccount: it is not in the pool.
+        """
+        await self.run(self._operations.oversight.restore(account))
+
+    async def reserve(
+        self, account: Account | str, owner: object, until: float | datetime, note: str = "", *, force: bool = False
+    ) -> None:
+        """Take an account out for a person, with all its seats.
+
+        Args:
+            account: the account, or its name.
+            owner: who has it, by name.
+            until: a datetime with its time zone, or seconds since 1970; then it comes back by itself.
+            note: what for; `status` shows it.
+            force: whether to take it from who holds it; their leases are lost, and `history` tells.
+
+        Raises:
+            UnknownAccount: it is not in the pool.
+            ConfigError: it is held, and there is no force; or it needs no lock; or the time is past.
+        """
+        await self.run(self._operations.oversight.reserve(account, owner, until, note, force))
+
+    async def release(self, account: Account | str, owner: object = None, *, force: bool = False) -> int:
+        """Release what the owner holds of an account (or has reserved), from any host; how many leases that was.
+
+        Args:
+            account: the account, or its name.
+            owner: who holds it; None for this host, process and thread.
+            force: whether to release it whoever holds it; `history` tells.
+
+        Raises:
+            UnknownAccount: it is not in the pool.
+            NotHeld: the owner holds nothing of it.
+        """
+        return await self.run(self._operations.oversight.release(account, owner, force))
+
     async def status(self) -> PoolStatus:
-        """How many accounts are free, held, cooling, and each lease with its owner and age."""
-        return await self.run(self._operations.status())
+        """How many accounts are free, held, cooling, quarantined; and each lease with its owner and age."""
+        return await self.run(self._operations.oversight.status())
+
+    async def waiting(self) -> list[WaiterInfo]:
+        """Who waits, in the order in which they will be served, with estimated waiting times."""
+        return await self.run(self._operations.oversight.waiting())
+
+    async def history(self, account: Account | str | None = None, *, limit: int = 100) -> list[HistoryEvent]:
+        """The last events of an account, or of all, the newest first; so many at most, and as far as they are kept."""
+        return await self.run(self._operations.oversight.history(account, limit))
 
     # -- what its accounts, its leases and the keeper turn to ----------------------------------------------------
 
@@ -224,10 +338,10 @@ class AccountPool:
         return await drivers.arun(flow, wires.commands)
 
     async def _begin(self, wires: Wires) -> None:
-        """Add the accounts that the pool was made with."""
+        """Give the pool the policy and the accounts that it was made with."""
         async with wires.opening:
             if self._first is not None:
-                await drivers.arun(self._operations.add(self._first, None), wires.commands)
+                await drivers.arun(self._operations.begin(*self._first), wires.commands)
                 self._first = None
 
     async def renew_leases(self, leases: list[Lease]) -> list[Lease]:

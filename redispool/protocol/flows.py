@@ -9,62 +9,36 @@ from __future__ import annotations
 
 import logging
 import random
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from redispool.errors import (
     AcquireTimeout,
+    ConfigError,
     LeaseLost,
     PoolEmpty,
+    PoolExhausted,
     ProtocolMismatch,
     RedispoolError,
 )
 from redispool.protocol import scripts
 from redispool.protocol.commands import Block, Flow, Pause, Unavailable
+from redispool.protocol.requests import Request, read_grant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from redispool.protocol.channel import PoolChannel
+    from redispool.protocol.requests import Grant
 
 log = logging.getLogger("redispool")
 
 FIRST_FEW = 5  # so many waiters wake exactly when the next lease ends; the others at the end of their slice
 AGING = 60.0  # seconds of waiting that weigh as much as one step of priority
 _OWNED_PAGE = 1000
+_MOST_CHOICES = 1000  # of labels, in one pool; each has a rotation of its own
 _RENEW_CHUNK = 300
 _RECHECK = 60.0  # seconds after which one of many at a mailbox asks for himself, should all else have failed
 _LAST_PATIENCE = 1.0  # seconds, for the last word of a caller whose time is up
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What a caller wants, under a token that makes it safe to ask twice."""
-
-    token: str
-    box: str
-    owner: str
-    ttl: float  # seconds
-    account: str = ""  # the one wanted; '' for the next in turn
-    priority: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """What the server gave."""
-
-    token: str  # '' where the account is never locked
-    seat: str
-    fence: int
-    acquired_at: float  # seconds since 1970, the server's clock
-    expires_at: float
-    valid_until: float  # our own monotonic clock; never later than the server's end of the lease
-    record: bytes
-
-    @property
-    def account(self) -> str:
-        """The name of the account that the seat belongs to."""
-        return self.seat.partition("\t")[0]
 
 
 def milliseconds(seconds: float) -> int:
@@ -84,15 +58,15 @@ class LeaseFlows:
         self.channel = channel
         self.slice_seconds = slice_seconds
 
-    def acquire(self, request: Request, timeout: float | None) -> Flow[Grant]:
-        """Take an account, waiting in line for it.
+    def acquire(self, request: Request, timeout: float | None) -> Flow[list[Grant]]:
+        """Take an account, or several at once, waiting in line for them.
 
         Args:
             request: what is wanted.
             timeout: seconds to wait; 0 does not wait, None waits for ever.
 
         Raises:
-            AcquireTimeout, PoolEmpty, UnknownAccount: nothing was taken.
+            AcquireTimeout, PoolEmpty, PoolExhausted, UnknownAccount, ConfigError: nothing was taken.
         """
         try:
             return (yield from self._acquire(request, timeout))
@@ -103,39 +77,58 @@ class LeaseFlows:
                 yield from self._abandon(request)
             raise
 
-    def _acquire(self, request: Request, timeout: float | None) -> Flow[Grant]:
+    def _acquire(self, request: Request, timeout: float | None) -> Flow[list[Grant]]:
         deadline = None if timeout is None else self.channel.clock() + timeout
         wait = timeout is None or timeout > 0
         stamp = b""
         while True:
             # a request that does not wait still needs its one answer
             asked, reply = yield from self.channel.call(
-                scripts.ACQUIRE, request.token, request.box, request.owner, milliseconds(request.ttl), request.account,
+                scripts.ACQUIRE, request.token, request.box, request.owner, milliseconds(request.ttl), request.want,
                 int(wait), milliseconds(3 * self.slice_seconds), int(request.priority * AGING * 1_000_000), stamp,
-                deadline=deadline if wait else None, patience=None if wait else _LAST_PATIENCE,
+                request.options, deadline=deadline if wait else None, patience=None if wait else _LAST_PATIENCE,
             )  # fmt: skip
-            kind = reply[0]
-            if kind == b"granted":
-                return _grant(reply[1], asked, reply[2])
-            if kind == b"busy":
-                if reply[1]:
-                    continue
-                raise self._timed_out(request, timeout)
-            if kind != b"waiting":
-                raise self._in_vain(kind, request)
-            stamp, rank, next_end, server_now = reply[1:5]
-            remaining = None if deadline is None else deadline - self.channel.clock()
-            if remaining is not None and remaining <= 0:
-                return (yield from self._last_chance(request, timeout))
-            mail = yield from self._block(request, self._slice(request, rank, next_end, remaining), remaining)
-            if mail is not None:
-                kind, _, _ = mail.partition(b"\n")
-                if kind != b"granted":
-                    yield from self._abandon(request)  # it may have joined the queue again since the mail was sent
-                    raise self._in_vain(kind, request)
-                grant = _grant(mail, asked, server_now)
-                if not grant.token or grant.valid_until > self.channel.clock():  # else it was read too late
-                    return grant
+            match reply[0]:
+                case b"granted":
+                    return [read_grant(packed, asked, reply[1]) for packed in reply[2:]]
+                case b"waiting":
+                    stamp = reply[1]
+                    grants = yield from self._wait(request, timeout, deadline, asked, *reply[2:])
+                    if grants:
+                        return grants
+                case b"choose":
+                    yield from self._choose(request.choice)
+                case b"busy":
+                    if not reply[1]:
+                        raise self._timed_out(request, timeout)
+                case kind:
+                    raise self._in_vain(request, kind, *reply[1:])
+
+    def _wait(
+        self,
+        request: Request,
+        timeout: float | None,
+        deadline: float | None,
+        asked: float,
+        rank: int | None,
+        next_end: int,
+        server_now: int,
+    ) -> Flow[list[Grant] | None]:
+        """Wait for mail; what it grants, or None when it is time to ask again."""
+        remaining = None if deadline is None else deadline - self.channel.clock()
+        if remaining is not None and remaining <= 0:
+            return (yield from self._last_chance(request, timeout))
+        mail = yield from self._block(request, self._slice(request, rank, next_end, remaining), remaining)
+        kind = b"again" if mail is None else mail.partition(b"\n")[0]
+        if mail is None or kind == b"again":
+            return None
+        if kind != b"granted":
+            yield from self._abandon(request)  # it may have joined the queue again since the mail was sent
+            raise self._in_vain(request, kind)
+        grant = read_grant(mail, asked, server_now)
+        if grant.token and grant.valid_until <= self.channel.clock():
+            return None  # it was read too late
+        return [grant]
 
     def _slice(self, request: Request, rank: int | None, next_end: int, remaining: float | None) -> float:
         """How long to block: whoever polls once a TTL knows of each lease before it can end."""
@@ -174,17 +167,17 @@ class LeaseFlows:
         seconds = self.slice_seconds if next_end < 0 else min(self.slice_seconds, (next_end + 1) / 1000)
         return bool(well) and self.channel.clock() - attended_at < presence, asked, seconds
 
-    def _last_chance(self, request: Request, timeout: float | None) -> Flow[Grant]:
+    def _last_chance(self, request: Request, timeout: float | None) -> Flow[list[Grant]]:
         """The time is up: leave the queue, unless the grant was on its way."""
         asked, reply = yield from self._cancel(request, "keep")
         if reply[0] == b"granted":
-            return _grant(reply[1], asked, reply[2])
+            return [read_grant(packed, asked, reply[1]) for packed in reply[2:]]
         raise self._timed_out(request, timeout)
 
     def _cancel(self, request: Request, grants: str) -> Flow[tuple[float, list[Any]]]:
         return (
             yield from self.channel.call(
-                scripts.CANCEL, request.token, request.box, grants, request.account, patience=_LAST_PATIENCE
+                scripts.CANCEL, request.token, request.box, grants, request.want, request.count, patience=_LAST_PATIENCE
             )
         )
 
@@ -195,46 +188,70 @@ class LeaseFlows:
         except Exception as error:  # noqa: BLE001 - the caller's own error is the one to be seen
             log.warning("could not cancel a request; what it was granted comes back by its TTL: %s", error)
 
+    def _choose(self, choice: str) -> Flow[None]:
+        """Have the server make a rotation of the accounts that carry the labels; so it is once for each choice."""
+        cursor = b"0"
+        while True:
+            _, (cursor,) = yield from self.channel.call(scripts.CHOOSE, choice, cursor, _MOST_CHOICES)
+            if cursor == b"full":
+                raise ConfigError(
+                    f"pool {self.channel.keys.pool!r} has been asked for {_MOST_CHOICES} different choices of labels; "
+                    "ask for fewer labels at a time"
+                )
+            if cursor == b"0":
+                return
+
     def _timed_out(self, request: Request, timeout: float | None) -> AcquireTimeout:
-        what = f"account {request.account!r}" if request.account else "an account"
         return AcquireTimeout(
-            f"{what} of pool {self.channel.keys.pool!r} did not come free within {timeout or 0:g} seconds"
+            f"{request} of pool {self.channel.keys.pool!r} did not come free within {timeout or 0:g} seconds"
         )
 
-    def _in_vain(self, kind: bytes, request: Request) -> RedispoolError:
+    def _in_vain(self, request: Request, kind: bytes, most: int = 0) -> RedispoolError:
+        pool = self.channel.keys.pool
         if kind == b"empty":
-            return PoolEmpty(f"account pool {self.channel.keys.pool!r} is empty; add accounts with add_account()")
+            return PoolEmpty(f"account pool {pool!r} is empty; add accounts with add_account()")
+        if kind == b"exhausted":
+            return PoolExhausted(
+                f"{request} of pool {pool!r} cannot be had: all of them are quarantined; restore() one"
+            )
+        if kind == b"too many":
+            return ConfigError(f"{request} of pool {pool!r} cannot be had at once: {most} is the most there can be")
+        if kind == b"unknown" and request.choice:
+            return PoolEmpty(f"{request} cannot be had: no account of pool {pool!r} carries these labels")
         if kind == b"unknown":
             return self.channel.unknown(request.account)
         return ProtocolMismatch(f"unexpected reply {kind!r} of the acquire script")
 
-    def release(self, token: str, valid_until: float, cooldown: float, patience: float | None = None) -> Flow[None]:
+    def release(
+        self, token: str, valid_until: float, cooldown: float | None, patience: float | None = None
+    ) -> Flow[None]:
         """Give an account back.
 
         Args:
             token: the lease's.
             valid_until: until when the lease cannot have ended, by the monotonic clock.
-            cooldown: seconds that the seat rests.
+            cooldown: seconds that the seat rests; None for the pool's own.
             patience: seconds to ride out an outage; None: the channel's.
 
         Raises:
             LeaseLost: it had ended before.
         """
         started = self.channel.clock()
+        rest = "" if cooldown is None else milliseconds(cooldown)
         try:
-            _, reply = yield from self.channel.call(scripts.RELEASE, milliseconds(cooldown), token, patience=patience)
+            _, reply = yield from self.channel.call(scripts.RELEASE, rest, token, patience=patience)
         except (Exception, GeneratorExit):
             raise
         except BaseException:  # Ctrl-C, cancellation: the account goes back nevertheless
-            yield from self._release_after_all(token, cooldown)
+            yield from self._release_after_all(token, rest)
             raise
         # a token that is gone before its time was released by an earlier send whose reply was lost
         if not reply[0] and started >= valid_until:
             raise LeaseLost(f"the lease on an account of pool {self.channel.keys.pool!r} ended before it was released")
 
-    def _release_after_all(self, token: str, cooldown: float) -> Flow[None]:
+    def _release_after_all(self, token: str, rest: str | int) -> Flow[None]:
         try:
-            yield from self.channel.call(scripts.RELEASE, milliseconds(cooldown), token, patience=_LAST_PATIENCE)
+            yield from self.channel.call(scripts.RELEASE, rest, token, patience=_LAST_PATIENCE)
         except Exception as error:  # noqa: BLE001 - the caller's own error is the one to be seen
             log.warning("could not release an account; it comes back by its TTL: %s", error)
 
@@ -246,7 +263,7 @@ class LeaseFlows:
             tokens = [token for token in owned if token not in done]  # an index that went astray names some for ever
             if not tokens:
                 return len(done)
-            yield from self.channel.call(scripts.RELEASE, 0, *tokens)
+            yield from self.channel.call(scripts.RELEASE, "", *tokens)
             done.update(tokens)
 
     def renew(
@@ -264,17 +281,3 @@ class LeaseFlows:
             asked, (now, *expiries) = yield from self.channel.call(scripts.RENEW, *words, patience=patience)
             results += [(end / 1000, asked + (end - now) / 1000) if end else None for end in expiries]
         return results
-
-
-def _grant(packed: bytes, asked: float, server_now: int) -> Grant:
-    _, token, seat, fence, since, expires, record = packed.split(b"\n", 6)
-    end = int(expires)
-    return Grant(
-        token.decode() if end else "",  # a mail names whom it is for, also where the account is never locked
-        seat.decode(),
-        int(fence),
-        int(since) / 1000,
-        end / 1000,
-        asked + (end - server_now) / 1000,
-        record,
-    )

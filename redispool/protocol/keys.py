@@ -5,7 +5,7 @@ of a pool's keys from the first one, `meta` (see `lua/shared/open.lua`):
 
 | key | type | what |
 |---|---|---|
-| `NS:{POOL}:meta` | hash | protocol version, fence counter, queue stamp, number of free seats |
+| `NS:{POOL}:meta` | hash | protocol version, fence counter, queue stamp, number of free seats, policy, next hand-out |
 | `NS:{POOL}:members` | list | every account's name, in the order added: membership |
 | `NS:{POOL}:rotation` | list | the accounts with a free seat; the head is next: the round-robin order |
 | `NS:{POOL}:places` | hash | name -> its entries in the rotation; negative: all of them stale |
@@ -14,13 +14,22 @@ of a pool's keys from the first one, `meta` (see `lua/shared/open.lua`):
 | `NS:{POOL}:hashes` | hash | account_hash -> name |
 | `NS:{POOL}:lock:SEAT` | string, PX | the holder's token: **the** lock. No lock key, no lease |
 | `NS:{POOL}:leases` | zset | token -> expiry, server ms |
-| `NS:{POOL}:held` | hash | token -> seat, owner, fence, since |
+| `NS:{POOL}:held` | hash | token -> seat, owner, fence, since, purpose |
 | `NS:{POOL}:owner:OWNER` | set | the owner's tokens |
-| `NS:{POOL}:queue`, `:queue:NAME` | zset | waiting tokens by (priority, arrival), for any account, for one |
-| `NS:{POOL}:requests` | hash | token -> mailbox, owner, ttl, what is wanted |
+| `NS:{POOL}:queue`, `:queue:WANT` | zset | waiting tokens by (priority, arrival): for any, one, some labels |
+| `NS:{POOL}:requests` | hash | token -> mailbox, owner, ttl, since, what is wanted, how |
 | `NS:{POOL}:mail:BOX`, `:alive:BOX` | list, string; PX | the mailbox that acquire blocks on; that its reader lives |
 | `NS:{POOL}:cooling` | zset | seat -> back at, server ms |
 | `NS:{POOL}:surplus` | hash | name -> highest seat that may still be held, where `max_sessions` was lowered |
+| `NS:{POOL}:rest` | hash | name -> ms before which none of its seats comes back |
+| `NS:{POOL}:quarantine` | hash | name -> since, who said so, why: out of the rotation |
+| `NS:{POOL}:health` | hash | failures and uses of an account, and the last report of either |
+| `NS:{POOL}:dirty` | zset | seat -> since; it waits for a cleaner |
+| `NS:{POOL}:choices` | hash | the choices of labels that were asked for: by their first label; themselves, when ready |
+| `NS:{POOL}:rotationLABELS`, `:placesLABELS` | list, hash | the rotation of those that carry the labels |
+| `NS:{POOL}:carriers:LABELS` | set | the names of those that carry them |
+| `NS:{POOL}:last:OWNER` | string, PX | the account that the owner had last, if he ever asked for it |
+| `NS:{POOL}:events` | stream, capped | what happened: the audit trail |
 | `NS:pools` | set | the pools of the namespace |
 | `NS:routes` | list | the routing rules that all hosts share |
 | `NS:log:{LOGGER}` | stream, capped, PX | what the jobs of one logger log |
@@ -48,6 +57,16 @@ class PoolKeys:
     def meta(self) -> str:
         """The key that every script is given; it names the others after it."""
         return f"{self.namespace}:{{{self.pool}}}:meta"
+
+    @property
+    def quarantine(self) -> str:
+        """The hash of the accounts that are out of the rotation."""
+        return f"{self.namespace}:{{{self.pool}}}:quarantine"
+
+    @property
+    def events(self) -> str:
+        """The stream of what happened."""
+        return f"{self.namespace}:{{{self.pool}}}:events"
 
     def mailbox(self, box: str) -> str:
         """The list that a waiter blocks on."""

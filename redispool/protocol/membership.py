@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -20,30 +19,6 @@ _ADD_CHUNK = 500
 _REMOVE_CHUNK = 100  # each removal walks the list of members
 _LOOKUP_CHUNK = 500
 _PAGE = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class LeaseRow:
-    """A lease as the server knows it."""
-
-    token: str
-    seat: str
-    owner: str
-    fence: int
-    acquired_at: float
-    expires_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """A pool's figures at one instant; `at` by the server's clock."""
-
-    at: float
-    accounts: int
-    free: int
-    cooling: int
-    waiting: int
-    leases: tuple[LeaseRow, ...]
 
 
 class MemberFlows:
@@ -143,23 +118,4 @@ class MemberFlows:
                     names.append(name.decode())
             if len(reply) < 2 * _PAGE:
                 return names
-            start += _PAGE
-
-    def inspect(self, *, leases: bool = True) -> Flow[Figures]:
-        """The pool's figures and, if wanted, its leases, page by page."""
-        rows: dict[str, LeaseRow] = {}
-        start = 0
-        while True:
-            first, last = (start, start + _PAGE - 1) if leases else (1, 0)
-            _, reply = yield from self.channel.call(scripts.INSPECT, first, last)
-            now, accounts, free, _, cooling, waiting, count = reply[:7]
-            for token, expires, entry in zip(reply[7::3], reply[8::3], reply[9::3], strict=True):
-                if not entry:  # the index went astray; the lease ends at its time
-                    continue
-                seat, owner, fence, since = entry.decode("utf-8", "replace").split("\n")
-                name = token.decode("utf-8", "replace")
-                rows[name] = LeaseRow(name, seat, owner, int(fence), int(since) / 1000, float(expires) / 1000)
-            if count < _PAGE:
-                by_age = tuple(sorted(rows.values(), key=lambda row: row.fence))
-                return Figures(now / 1000, accounts, free, cooling, waiting, by_age)
             start += _PAGE

@@ -1,8 +1,8 @@
 """An account, and the bytes that stand for it in Redis.
 
-A record is `SESSIONS`, a line feed, and a body: JSON, or that JSON sealed. What the scripts must
-know stands in front, legible to them whether or not the rest is sealed; 0 sessions means that the
-account is never locked.
+A record is a line `SESSIONS[<tab>LABEL=VALUE<tab>...]` and a body: JSON, or that JSON sealed. What the
+scripts must know stands in front, legible to them whether or not the rest is sealed; 0 sessions means
+that the account is never locked.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from redispool.account import Account
 from redispool.errors import ProtocolMismatch, SealError
 from redispool.private_key import PrivateKey
+from redispool.protocol.requests import choice_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +45,8 @@ def encode(account: Account, seal: Seal | None, pool: str) -> bytes:
     body = json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
     if seal is not None:
         body = seal.close(body, f"{pool}\n{account.name}")
-    return b"%d\n" % (account.max_sessions if account.needs_lock else 0) + body
+    sessions = account.max_sessions if account.needs_lock else 0
+    return f"{sessions}{choice_of(account.labels)}\n".encode() + body
 
 
 def decode(name: str, record: bytes, seal: Seal | None, pool: str, kind: type[A]) -> A:
@@ -54,9 +56,9 @@ def decode(name: str, record: bytes, seal: Seal | None, pool: str, kind: type[A]
         SealError: the record is sealed, and there is no key, or another one.
         ProtocolMismatch: the record is none of ours.
     """
-    sessions, _, body = record.partition(b"\n")
+    head, _, body = record.partition(b"\n")
     try:
-        limit = int(sessions)
+        limit = int(head.partition(b"\t")[0])
         if not body.startswith(b"{"):
             body = _open(name, body, seal, pool)
         fields = json.loads(body.decode("utf-8", "surrogatepass"))

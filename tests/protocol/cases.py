@@ -7,15 +7,16 @@ from typing import Any
 
 import pytest
 
-from redispool.protocol.flows import Grant, Request
+from redispool.protocol.requests import Grant, Request
 from redispool.protocol.log_flows import Entry, Retention, Run
-from redispool.protocol.membership import Figures, LeaseRow
+from redispool.protocol.oversight import EventRow, Figures, LeaseRow, QuarantineRow, WaiterRow
 from redispool.protocol.routes import Route, encode_route
 from redispool.protocol.rules import Glob
 
 from .scripted import Case, granted, mail, waiting
 
 ANY = Request(token="t", box="t", owner="me", ttl=60.0)
+CHOOSY = Request(token="t", box="t", owner="me", ttl=60.0, choice="\tregion=eu\t")
 PARTICULAR = Request(token="t", box="t", owner="me", ttl=60.0, account="a1")
 RECORD = b'1\n{"password":"x"}'
 FOUND = [[b"a1", RECORD]]
@@ -35,29 +36,42 @@ def _acquire(timeout: float | None = None, request: Request = ANY) -> Any:
 
 
 ACQUIRE = [
-    Case("free", "acquire", _acquire(), [("acquire", granted())], grant(1060.0)),
-    Case("free, particular", "acquire", _acquire(None, PARTICULAR), [("acquire", granted())], grant(1060.0)),
+    Case("free", "acquire", _acquire(), [("acquire", granted())], [grant(1060.0)]),
+    Case("free, particular", "acquire", _acquire(None, PARTICULAR), [("acquire", granted())], [grant(1060.0)]),
     Case(
-        "handed over", "acquire", _acquire(), [("acquire", waiting()), ("block", mail())], grant(1060.0),
+        "handed over", "acquire", _acquire(), [("acquire", waiting()), ("block", mail())], [grant(1060.0)],
     ),
     Case(
         "handed over in the second slice", "acquire", _acquire(),
         [("acquire", waiting()), ("block", None), ("acquire", waiting(server_now=1_002_000)), ("block", mail())],
-        grant(1060.0),
+        [grant(1060.0)],
     ),
     Case(
         "reclaimed by its own poll", "acquire", _acquire(),
         [("acquire", waiting(next_end=500)), ("block", None), ("acquire", granted(1_000_501))],
-        grant(1000.501 + 59.499),
+        [grant(1000.501 + 59.499)],
     ),
     Case(
         "on its way when the time was up", "acquire", _acquire(1.0),
         [("acquire", waiting()), ("block", None), ("acquire", waiting()), ("cancel keep", granted(1_001_000))],
-        grant(1060.0), impatient=(2,), patience=1.0,  # by then the deadline is there
+        [grant(1060.0)], impatient=(2,), patience=1.0,  # by then the deadline is there
     ),
     Case(
-        "without waiting", "acquire", _acquire(0.0), [("acquire", [b"busy", 1]), ("acquire", granted())], grant(1060.0),
+        "without waiting", "acquire", _acquire(0.0), [("acquire", [b"busy", 1]), ("acquire", granted())], [grant(1060.0)],
         patience=1.0,
+    ),
+    Case(
+        "by labels that were never asked for", "acquire", _acquire(None, CHOOSY),
+        [("acquire", [b"choose"]), ("choose", [b"17"]), ("choose", [b"0"]), ("acquire", granted())], [grant(1060.0)],
+    ),
+    Case(
+        "told to ask again", "acquire", _acquire(),
+        [("acquire", waiting()), ("block", b"again\nt"), ("acquire", granted())], [grant(1060.0)],
+    ),
+    Case(
+        "two at once", "acquire", _acquire(None, replace(ANY, count=2)),
+        [("acquire", [b"granted", 1_000_000, mail(), mail("t/2", "a2")])],
+        [grant(1060.0), replace(grant(1060.0), token="t/2", seat="a2")],
     ),
 ]  # fmt: skip
 
@@ -102,10 +116,47 @@ MEMBERS = [
     Case(
         "names", "names", lambda stage: stage.members.names("members"), [("names", [1, b"a1", 0, b"a2"])], ["a1", "a2"],
     ),
+]  # fmt: skip
+
+RESERVED = [b"granted", 1_000_000, mail()]
+EVENT = [b"1000000-0", [b"event", b"granted", b"account", b"a1", b"owner", b"me", b"fence", b"7"]]
+OVERSIGHT = [
     Case(
-        "inspect", "inspect", lambda stage: stage.members.inspect(),
-        [("inspect", [1_010_000, 2, 1, 1, 0, 3, 1, b"t", b"1060000", b"a1\nme\n7\n1000000"])],
-        Figures(1010.0, 2, 1, 0, 3, (LeaseRow("t", "a1", "me", 7, 1000.0, 1060.0),)),
+        "inspect", "inspect", lambda stage: stage.oversight.inspect(),
+        [("inspect", [1_010_000, 2, 1, 1, 0, 3, 0, 1, b'{"cooldown":5}', 1, b"t", b"1060000", b"a1\nme\n7\n1000000\n"])],
+        Figures(1010.0, 2, 1, 0, 3, 0, 1, {"cooldown": 5}, (LeaseRow("t", "a1", "me", 7, 1000.0, 1060.0, ""),)),
+    ),
+    Case(
+        "the quarantined", "quarantined", lambda stage: stage.oversight.quarantined(),
+        [("HSCAN", [b"7", []]), ("HSCAN", [b"0", [b"a2", b"1000000\nme\nbroken"]])],
+        [QuarantineRow("a2", 1000.0, "me", "broken")],
+    ),
+    Case(
+        "who waits", "waiting", lambda stage: stage.oversight.waiting(),
+        [("waiting", [b"9", b"t2", b"18", b'b\nme\n60000\n1000000\na1\n{"count":2}']),
+         ("waiting", [b"0", b"t1", b"17", b"b\nme\n60000\n1000000\n\n"])],
+        [WaiterRow("t1", 17.0, "me", 1000.0, "", {}), WaiterRow("t2", 18.0, "me", 1000.0, "a1", {"count": 2})],
+    ),
+    Case(
+        "events", "events", lambda stage: stage.oversight.events("a1", 10), [("XREVRANGE", [EVENT])],
+        [EventRow(1000.0, "granted", "a1", "me", 7, "")],
+    ),
+    Case(
+        "configure", "configure", lambda stage: stage.oversight.configure({"cooldown": 5}),
+        [("configure", [b'{"cooldown":5}'])], {"cooldown": 5},
+    ),
+    Case(
+        "report", "report", lambda stage: stage.oversight.report("bad", "a1", "401", "me", "t", None),
+        [("health", [b"done", 2, 1])], (2, True),
+    ),
+    Case(
+        "reserve", "reserve",
+        lambda stage: stage.oversight.reserve("t", "a1", "bob", 2000.0, "", "me", force=False), [("reserve", RESERVED)],
+        [grant(1060.0)],
+    ),
+    Case(
+        "revoke", "revoke", lambda stage: stage.oversight.revoke("a1", "bob", "me", force=True),
+        [("revoke", [b"done", 1, b""])], 1,
     ),
 ]  # fmt: skip
 
@@ -136,4 +187,4 @@ LOGS = [
     ),
 ]  # fmt: skip
 
-CASES = [*ACQUIRE, *LEASES, *MEMBERS, *ROUTES, *LOGS]
+CASES = [*ACQUIRE, *LEASES, *MEMBERS, *OVERSIGHT, *ROUTES, *LOGS]

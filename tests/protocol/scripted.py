@@ -11,6 +11,7 @@ from redispool.protocol.flows import LeaseFlows
 from redispool.protocol.keys import PoolKeys, log_key
 from redispool.protocol.log_flows import LogFlows
 from redispool.protocol.membership import MemberFlows
+from redispool.protocol.oversight import OversightFlows
 from redispool.protocol.routes import RouteFlows
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Stage:
         self.channel.contacted = contacted
         self.leases = LeaseFlows(self.channel, slice_seconds=SLICE)
         self.members = MemberFlows(self.channel)
+        self.oversight = OversightFlows(self.channel)
         self.routes = RouteFlows(self.channel, KEYS.namespace)
         self.logs = LogFlows(self.channel, log_key(KEYS.namespace, "jobs"))
         self.commands: list[Command] = []
@@ -139,7 +141,7 @@ def mail(token: str = "t", seat: str = "a1", *, expires: int = 1_060_000, fence:
 
 
 def granted(server_now: int = 1_000_000, **grant: Any) -> list[Any]:
-    return [b"granted", mail(**grant), server_now]
+    return [b"granted", server_now, mail(**grant)]
 
 
 def waiting(*, stamp: bytes = b"17", rank: int = 0, next_end: int = -1, server_now: int = 1_000_000) -> list[Any]:

@@ -12,7 +12,7 @@ from redispool.protocol.keys import PoolKeys, pools_key, routes_key
 
 LUA = resources.files("redispool.protocol") / "lua"
 FILES = sorted([*LUA.glob("*.lua"), *(LUA / "shared").glob("*.lua")], key=lambda path: path.name)
-OPEN = (LUA / "shared" / "open.lua").read_text("utf-8")
+OPEN = "".join((LUA / "shared" / name).read_text("utf-8") for name in ("open.lua", "names.lua"))
 SCRIPTS = [script for script in vars(scripts).values() if isinstance(script, scripts.Script)]
 
 
@@ -36,7 +36,7 @@ def test_every_key_that_the_scripts_name_is_in_the_table():
     assert named - table() == set()
 
 
-def test_only_one_file_makes_names_of_keys_and_the_others_use_them():
+def test_only_two_files_make_names_of_keys_and_the_others_use_them():
     constants = set(re.findall(r"\b[A-Z]{4,}\b", OPEN)) - {"KEYS", "ARGV", "TYPE", "HGET", "TIME"}
     local = re.compile(r"local ([A-Z]{4,})\b")
     for path in FILES:

@@ -68,7 +68,7 @@ def test_a_page_of_known_and_new_tokens_releases_the_new_ones(stage):
         stage.leases.release_owner("me"),
         ("owned", [b"ghost"]), ("release", [0]), ("owned", [b"ghost", b"t2"]), ("release", [1]), ("owned", [b"ghost"]),
     )  # fmt: skip
-    assert stage.commands[3].arguments[2:] == (0, b"t2")
+    assert stage.commands[3].arguments[2:] == ("", b"t2")
 
 
 # -- renewal -----------------------------------------------------------------------------------------------------

@@ -152,32 +152,6 @@ def test_an_account_may_be_named_like_a_reply_of_the_scripts(stage, name):
     assert stage.play(stage.members.lookup("name", [name.decode()]), ("lookup", found)) == [(name.decode(), RECORD)]
 
 
-def test_leases_come_page_by_page_oldest_grant_first(stage):
-    def lease(number: int) -> list[bytes]:
-        return [b"t%d" % number, b"1060000", b"a%d\nme\n%d\n1000000" % (number, number)]
-
-    first = [word for number in range(1000, 0, -1) for word in lease(number)]
-    figures = stage.play(
-        stage.members.inspect(),
-        ("inspect", [1_000_000, 1001, 0, 1001, 0, 0, 1000, *first]),
-        ("inspect", [1_000_100, 1001, 0, 1001, 0, 0, 2, *lease(1), *lease(1001)]),
-    )
-    assert [row.fence for row in figures.leases] == list(range(1, 1002))
-    assert figures.at == 1000.1
-
-
-def test_figures_alone_ask_for_no_leases(stage):
-    figures = stage.play(stage.members.inspect(leases=False), ("inspect", [1_000_000, 3, 1, 2, 0, 0, 0]))
-    assert (figures.accounts, figures.leases) == (3, ())
-    assert stage.commands[0].arguments[2:] == (1, 0)
-
-
-def test_a_lease_of_which_the_index_knows_nothing_is_left_out(stage):
-    reply = [1_000_000, 1, 0, 2, 0, 0, 2, b"ghost", b"1060000", b"", b"t", b"1060000", b"a1\nme\n7\n1000000"]
-    figures = stage.play(stage.members.inspect(), ("inspect", reply))
-    assert [row.token for row in figures.leases] == ["t"]
-
-
 # -- reset -------------------------------------------------------------------------------------------------------
 
 

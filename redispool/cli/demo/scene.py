@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from redispool.operations import LeaseInfo
+    from redispool.status import LeaseInfo
 
 GRACE = 1.0  # seconds after its TTL within which an abandoned account must be back
 _CLOCK_STEP = 0.01  # seconds by which the server's clocks may differ among themselves

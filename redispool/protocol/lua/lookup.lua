@@ -1,7 +1,7 @@
 -- Guarantees: what the pool knows of each account asked for, at one instant.
 -- Returns for each its record, or false where the pool has no such account.
 -- ARGV[3] 'name' or 'hash', [4...] names or hashes
---@include open
+--@include names
 local reply = {}
 for i = 4, #ARGV do
   local name = ARGV[i]

@@ -8,8 +8,7 @@ for i = 3, #ARGV, 2 do
   local name, hash = ARGV[i], ARGV[i + 1]
   local record = redis.call('HGET', ACCOUNTS, name)
   if record then
-    withdraw(name)
-    for number = 1, sessions_of(record) do redis.call('ZREM', COOLING, seat_of(name, tostring(number))) end
+    forget_account(name, record)
     redis.call('HDEL', ACCOUNTS, name)
     redis.call('HDEL', HASHES, hash)
     redis.call('LREM', MEMBERS, 1, name) -- O(n), and not on a hot path
@@ -20,5 +19,9 @@ local emptied = redis.call('EXISTS', MEMBERS) == 0
 for i = 3, #ARGV, 2 do
   if redis.call('HEXISTS', ACCOUNTS, ARGV[i]) == 0 then dismiss(queue_of(ARGV[i]), emptied and 'empty' or 'unknown') end
 end
-if emptied then dismiss(QUEUE, 'empty') end
+if emptied then
+  dismiss(QUEUE, 'empty')
+elseif extras then
+  wake_all(QUEUE) -- what is left may be quarantined, or fewer than somebody wants
+end
 return {removed}

@@ -1,7 +1,7 @@
 -- Guarantees: only a lease whose lock is still the token's own lives on, and never beyond its max_lease; what expired is reclaimed.
 -- Returns {now, expiry of the first token in ms (0: it is over), of the second, ...}.
 -- ARGV[3...] for each lease: token, ttl ms, max_lease ms (0: no limit)
---@include waiters
+--@include leases
 local expiries = {now}
 for i = 3, #ARGV, 3 do
   local token, expires, limit = ARGV[i], now + ARGV[i + 1], tonumber(ARGV[i + 2])

@@ -26,8 +26,15 @@ for number = 1, highest do -- an account that was removed is there until its hol
   if redis.call('EXISTS', LOCK .. seat_of(new_name, tostring(number))) == 1 then return {'exists'} end
 end
 for number = 1, highest do move_seat(seat_of(name, tostring(number)), seat_of(new_name, tostring(number))) end
-redis.call('HDEL', SURPLUS, name)
-if surplus > 0 then redis.call('HSET', SURPLUS, new_name, surplus) end
+local function move_field(hash_key, field, new_field)
+  local value = redis.call('HGET', hash_key, field)
+  redis.call('HDEL', hash_key, field)
+  if value then redis.call('HSET', hash_key, new_field, value) end
+end
+if extras then
+  for _, index in ipairs({SURPLUS, QUARANTINE, REST}) do move_field(index, name, new_name) end
+  for _, what in ipairs({'failures:', 'uses:', 'told:'}) do move_field(HEALTH, what .. name, what .. new_name) end
+end
 if redis.call('EXISTS', IDLE .. name) == 1 then redis.call('RENAME', IDLE .. name, IDLE .. new_name) end
 local places = tonumber(redis.call('HGET', PLACES, name) or 0)
 if places > 0 then -- its turn passes to the new name, of which stale entries may be left from before
@@ -35,6 +42,12 @@ if places > 0 then -- its turn passes to the new name, of which stale entries ma
   local stale = -tonumber(redis.call('HGET', PLACES, new_name) or 0)
   redis.call('HSET', PLACES, new_name, stale + 1)
   if places > 1 then redis.call('HSET', PLACES, name, 1 - places) else redis.call('HDEL', PLACES, name) end
+end
+for _, choice in ipairs(choices_of(record)) do -- there its turn comes at the end
+  leave(choice, name)
+  redis.call('SREM', CARRIERS .. choice, name)
+  redis.call('SADD', CARRIERS .. choice, new_name)
+  if places > 0 then join(choice, new_name) end
 end
 set_in_list(MEMBERS, 1)
 redis.call('HDEL', ACCOUNTS, name)

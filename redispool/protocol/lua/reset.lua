@@ -2,20 +2,31 @@
 -- Returns {what is left}.
 -- ARGV[3] '1': the pool is to leave no trace, its fences neither
 --@include members
+local function known_choices()
+  local known = {}
+  for _, field in ipairs(redis.call('HKEYS', CHOICES)) do
+    if string.sub(field, 1, 1) == '\t' then known[#known + 1] = field end
+  end
+  return known
+end
 dismiss(QUEUE, 'empty')
 for _, name in ipairs(redis.call('LRANGE', MEMBERS, 0, 499)) do
   local record = redis.call('HGET', ACCOUNTS, name)
-  withdraw(name)
-  for number = 1, record and sessions_of(record) or 0 do redis.call('ZREM', COOLING, seat_of(name, tostring(number))) end
+  if record then forget_account(name, record) end
   dismiss(queue_of(name), 'empty')
   redis.call('HDEL', ACCOUNTS, name)
 end
 redis.call('LTRIM', MEMBERS, 500, -1)
-for _, token in ipairs(redis.call('ZRANGE', LEASES, 0, 499)) do give_back(token, 0) end
+for _, token in ipairs(redis.call('ZRANGE', LEASES, 0, 499)) do give_back(token, 0, 'reset') end
 local left = redis.call('LLEN', MEMBERS) + redis.call('ZCARD', LEASES)
 if left == 0 then
-  redis.call('DEL', ROTATION, PLACES, HASHES, HELD, COOLING, SURPLUS, QUEUE, REQUESTS)
+  for _, choice in ipairs(known_choices()) do
+    dismiss(queue_of(choice), 'empty')
+    redis.call('DEL', ROTATION .. choice, PLACES .. choice, CARRIERS .. choice)
+  end
+  dismiss(queue_of(CLEANUP), 'empty')
+  redis.call('DEL', ROTATION, PLACES, HASHES, HELD, COOLING, SURPLUS, QUEUE, REQUESTS, QUARANTINE, REST, HEALTH, DIRTY, CHOICES)
   redis.call('HSET', META, 'version', ARGV[1], 'free', 0)
-  if ARGV[3] == '1' then redis.call('DEL', META) end
+  if ARGV[3] == '1' then redis.call('DEL', META, EVENTS) end
 end
 return {left}

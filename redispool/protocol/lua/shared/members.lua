@@ -1,35 +1,35 @@
--- Guarantees: each account's free seats, and only those, can be had, whatever its max_sessions was before.
---@include waiters
+-- Guarantees: each account's free seats, and only those, can be had, whatever its max_sessions and labels were before.
+--@include leases
 
--- Takes the account's free seats out of circulation; those held or resting are left alone.
-local function withdraw(name)
-  local places = tonumber(redis.call('HGET', PLACES, name) or 0)
-  if places > 0 then
-    leave_rotation(name)
-    count_free(-math.max(redis.call('LLEN', IDLE .. name), 1))
-  end
-  redis.call('DEL', IDLE .. name)
-end
-
--- Brings each seat that is neither held nor resting into circulation.
+-- Brings each seat that is neither held, resting nor to be cleaned into circulation.
 local function circulate(name, record)
-  local sessions = sessions_of(record)
-  if sessions == 0 then
-    count_free(1)
-    join_rotation(name)
-    local request = first_waiter(name)
-    while request do
-      forget(request)
-      post(request, describe(request.token, name, 0, now, 0, record), request.ttl)
-      request = first_waiter(name)
-    end
-  end
-  for number = 1, sessions do
+  for _, choice in ipairs(choices_of(record)) do redis.call('SADD', CARRIERS .. choice, name) end
+  if sessions_of(record) == 0 then free(name) end -- whoever holds it from before
+  for number = 1, sessions_of(record) do
     local seat = seat_of(name, tostring(number))
     if redis.call('EXISTS', LOCK .. seat) == 1 then
       adopt(seat)
-    elseif not redis.call('ZSCORE', COOLING, seat) then
+    elseif not redis.call('ZSCORE', COOLING, seat) and not redis.call('ZSCORE', DIRTY, seat) then
       free(seat)
     end
   end
+end
+
+-- Takes the account out of all that tells of its free seats and of its labels.
+local function retire(name, record)
+  withdraw(name, record)
+  for _, choice in ipairs(choices_of(record)) do redis.call('SREM', CARRIERS .. choice, name) end
+end
+
+-- Forgets what the pool knew of an account that is a member no more.
+local function forget_account(name, record)
+  retire(name, record)
+  if not extras then return end
+  for number = 1, math.max(sessions_of(record), 1) do
+    redis.call('ZREM', COOLING, seat_of(name, tostring(number)))
+    redis.call('ZREM', DIRTY, seat_of(name, tostring(number)))
+  end
+  redis.call('HDEL', QUARANTINE, name)
+  redis.call('HDEL', REST, name)
+  redis.call('HDEL', HEALTH, 'failures:' .. name, 'uses:' .. name, 'told:' .. name)
 end

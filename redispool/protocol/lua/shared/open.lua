@@ -1,26 +1,42 @@
--- Guarantees: every script that goes on from here speaks the pool's protocol version, and sees one clock, the server's.
+-- Guarantees: every script that goes on from here speaks the pool's protocol version.
 -- Returns (in place of the script): {'mismatch', version} or {'wrongtype', key, wanted, found}; nothing has changed then.
 -- KEYS[1] NS:{POOL}:meta   ARGV[1] protocol version   ARGV[2] '1': check the types of the keys (a process's first contact)
 local META = KEYS[1]
 local POOL = string.sub(META, 1, -5)
-local MEMBERS, ROTATION, PLACES = POOL .. 'members', POOL .. 'rotation', POOL .. 'places'
-local ACCOUNTS, HASHES = POOL .. 'accounts', POOL .. 'hashes'
-local LEASES, HELD, COOLING, SURPLUS = POOL .. 'leases', POOL .. 'held', POOL .. 'cooling', POOL .. 'surplus'
-local QUEUE, REQUESTS = POOL .. 'queue', POOL .. 'requests'
-local LOCK, OWNER, IDLE, MAIL, ALIVE = POOL .. 'lock:', POOL .. 'owner:', POOL .. 'idle:', POOL .. 'mail:', POOL .. 'alive:'
+local MEMBERS, ROTATION, PLACES, ACCOUNTS = POOL .. 'members', POOL .. 'rotation', POOL .. 'places', POOL .. 'accounts'
+local LEASES, HELD, QUEUE, REQUESTS, EVENTS = POOL .. 'leases', POOL .. 'held', POOL .. 'queue', POOL .. 'requests', POOL .. 'events'
+local LOCK, OWNER, MAIL, ALIVE, COOLING = POOL .. 'lock:', POOL .. 'owner:', POOL .. 'mail:', POOL .. 'alive:', POOL .. 'cooling'
 
 if ARGV[2] == '1' then
   local wanted = {
-    {META, 'hash'}, {MEMBERS, 'list'}, {ROTATION, 'list'}, {PLACES, 'hash'}, {ACCOUNTS, 'hash'}, {HASHES, 'hash'},
-    {LEASES, 'zset'}, {HELD, 'hash'}, {COOLING, 'zset'}, {SURPLUS, 'hash'}, {QUEUE, 'zset'}, {REQUESTS, 'hash'},
+    meta = 'hash', members = 'list', rotation = 'list', places = 'hash', accounts = 'hash', hashes = 'hash', leases = 'zset',
+    held = 'hash', cooling = 'zset', surplus = 'hash', queue = 'zset', requests = 'hash', events = 'stream', choices = 'hash',
+    quarantine = 'hash', rest = 'hash', health = 'hash', dirty = 'zset',
   }
-  for _, pair in ipairs(wanted) do
-    local found = redis.call('TYPE', pair[1]).ok
-    if found ~= 'none' and found ~= pair[2] then return {'wrongtype', pair[1], pair[2], found} end
+  for name, kind in pairs(wanted) do
+    local found = redis.call('TYPE', POOL .. name).ok
+    if found ~= 'none' and found ~= kind then return {'wrongtype', POOL .. name, kind, found} end
   end
 end
-local version = redis.call('HGET', META, 'version')
-if version and version ~= ARGV[1] then return {'mismatch', version} end
+local settings = redis.call('HMGET', META, 'version', 'extras', 'policy')
+if settings[1] and settings[1] ~= ARGV[1] then return {'mismatch', settings[1]} end
+-- What a pool pays for what it does not use is this one look: 'extras' is set when it first uses more than leases and turns.
+local extras, policy = settings[2], settings[3] and cjson.decode(settings[3]) or {}
 
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local function need_extras()
+  if not extras then
+    extras = '1'
+    redis.call('HSET', META, 'extras', extras)
+  end
+end
+
+-- Writes to the audit trail.
+local function record_event(event, name, owner, fence, why)
+  local kept = policy.events or 10000
+  if kept == 0 then return end
+  if why and why ~= '' then
+    redis.call('XADD', EVENTS, 'MAXLEN', '~', kept, '*', 'event', event, 'account', name, 'owner', owner, 'fence', fence, 'why', why)
+  else
+    redis.call('XADD', EVENTS, 'MAXLEN', '~', kept, '*', 'event', event, 'account', name, 'owner', owner, 'fence', fence)
+  end
+end

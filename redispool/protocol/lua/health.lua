@@ -1,0 +1,45 @@
+-- Guarantees: the account is as healthy as was said, for every host; what is quarantined is out of the rotation from now on.
+-- Returns {'done', failures, 1 if it is quarantined} | {'unknown'}.
+-- ARGV[3] 'bad', 'good', 'quarantine' or 'restore', [4] account, [5] reason, [6] who says so, [7] ms to rest, '' for none,
+-- [8] a token of this request, so that what was sent twice counts once
+--@include members
+local what, name, reason, by, rests = ARGV[3], ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
+reclaim()
+local record = redis.call('HGET', ACCOUNTS, name)
+if not record then return {'unknown'} end
+need_extras()
+local is_out = redis.call('HEXISTS', QUARANTINE, name) == 1
+local failures = tonumber(redis.call('HGET', HEALTH, 'failures:' .. name) or 0)
+
+local function put_out(why)
+  if is_out then return end
+  is_out = true
+  quarantine(name, record, why, by)
+  wake_all(queue_of(name))
+  if redis.call('HLEN', QUARANTINE) >= redis.call('LLEN', MEMBERS) then wake_all(QUEUE) end
+end
+
+if redis.call('HGET', HEALTH, 'told:' .. name) == ARGV[8] then return {'done', failures, is_out and 1 or 0} end
+redis.call('HSET', HEALTH, 'told:' .. name, ARGV[8])
+if what == 'bad' then
+  failures = redis.call('HINCRBY', HEALTH, 'failures:' .. name, 1)
+  record_event('bad', name, by, 0, reason)
+  if rests then rest_account(name, record, now + rests) end
+  if policy.max_failures and failures >= policy.max_failures then put_out(reason) end
+elseif what == 'good' then
+  failures = 0
+  redis.call('HDEL', HEALTH, 'failures:' .. name)
+elseif what == 'quarantine' then
+  put_out(reason)
+else
+  failures = 0
+  redis.call('HDEL', HEALTH, 'failures:' .. name, 'uses:' .. name)
+  redis.call('HDEL', REST, name)
+  if is_out then
+    is_out = false
+    redis.call('HDEL', QUARANTINE, name)
+    record_event('restored', name, by, 0, reason)
+    circulate(name, record)
+  end
+end
+return {'done', failures, is_out and 1 or 0}

@@ -1,0 +1,41 @@
+-- Guarantees: the owner has all seats of the account until the time given, or nothing has changed.
+-- Returns {'granted', now, grant, ...} | {'held', owner} | {'unknown'} | {'unlocked'}: the account is never locked | {'past'}: the time is over.
+-- ARGV[3] token, [4] account, [5] owner, [6] until ms, [7] note, [8] '1': take it from who holds it, [9] who says so
+--@include take
+local name, owner, ends = ARGV[4], ARGV[5], tonumber(ARGV[6])
+local request = {token = ARGV[3], owner = owner, ttl = ends - now, want = name, options = {purpose = 'reserved: ' .. ARGV[7]}}
+reclaim()
+local record = redis.call('HGET', ACCOUNTS, name)
+if not record then return {'unknown'} end
+local sessions = sessions_of(record)
+if sessions == 0 then return {'unlocked'} end
+if request.ttl <= 0 then return {'past'} end
+
+local seats, grants = {}, {}
+for number = 1, sessions do
+  seats[number] = seat_of(name, tostring(number))
+  local token = redis.call('GET', LOCK .. seats[number])
+  if token == token_of(request, number) then
+    grants[#grants + 1] = granted_before(token) -- by an earlier send
+  elseif token and ARGV[8] ~= '1' then
+    local _, holder = lease_of(token)
+    return {'held', holder or '?'}
+  end
+end
+if #grants == sessions then return {'granted', now, unpack(grants)} end
+
+withdraw(name, record)
+grants = {}
+for number, seat in ipairs(seats) do
+  local token = redis.call('GET', LOCK .. seat)
+  local _, holder, fence = lease_of(token or '')
+  if holder then
+    end_lease(token, holder)
+    record_event('revoked', name, holder, fence, 'reserved by ' .. ARGV[9] .. ' for ' .. owner)
+  end
+  redis.call('DEL', LOCK .. seat)
+  redis.call('ZREM', COOLING, seat)
+  redis.call('ZREM', DIRTY, seat)
+  grants[number] = grant(request, token_of(request, number), seat, record)
+end
+return {'granted', now, unpack(grants)}

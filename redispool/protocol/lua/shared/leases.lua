@@ -1,0 +1,72 @@
+-- Guarantees: the lock decides who holds a seat; what disagrees with it is mended, and a lease that ended frees its seat once.
+--@include waiters
+
+-- Who has given a lease back may have more from now on, where the policy limits what one owner has.
+local function tell_owner(owner)
+  if not policy.max_per_owner then return end
+  for _, token in ipairs(redis.call('ZRANGE', QUEUE, 0, 999)) do
+    local request = request_of(token)
+    if request and request.owner == owner then return wake(request) end
+  end
+end
+
+-- What happens to a seat whose lease is over; 'cooldown' ms, nil for the policy's.
+local function leave_seat(seat, purpose, cooldown, expired)
+  if policy.cleanup and (purpose ~= 'cleanup' or expired) then return to_the_cleaners(seat) end
+  local ms = cooldown or policy.cooldown or 0
+  if ms > 0 and redis.call('HEXISTS', ACCOUNTS, (split_seat(seat))) == 1 then return rest_and_tell(seat, now + ms) end
+  free(seat)
+end
+
+-- Ends the token's lease and frees its seat; true if the lease stood until now.
+local function give_back(token, cooldown, event, why)
+  local seat, owner, fence, _, purpose = lease_of(token)
+  if not seat then return false end
+  local lock = redis.call('GET', LOCK .. seat)
+  end_lease(token, owner)
+  if lock and lock ~= token and owner ~= '?' then return false end
+  redis.call('DEL', LOCK .. seat)
+  record_event(lock and (event or 'released') or 'expired', (split_seat(seat)), owner, fence, why)
+  leave_seat(seat, purpose, cooldown, not lock)
+  tell_owner(owner)
+  return lock == token
+end
+
+-- The same grant once more, for a request whose first answer may have been lost; nil where the token holds nothing.
+local function granted_before(token)
+  local seat, _, fence, since = lease_of(token)
+  if not seat then return nil end
+  local record = redis.call('HGET', ACCOUNTS, (split_seat(seat)))
+  if record and redis.call('GET', LOCK .. seat) == token then
+    return describe(token, seat, fence, since, redis.call('ZSCORE', LEASES, token), record)
+  end
+  give_back(token, 0) -- it ended, or its account was removed, before the holder learned of it
+end
+
+-- Frees what has expired or rested long enough, the oldest first, so many at most; true if there may be more.
+local function reclaim()
+  local due = redis.call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, BOUND)
+  for _, token in ipairs(due) do
+    local seat, owner, fence, _, purpose = lease_of(token)
+    local lock = seat and redis.call('GET', LOCK .. seat)
+    if not seat then
+      redis.call('ZREM', LEASES, token)
+    elseif lock == token or lock and owner == '?' then -- the lock decides
+      redis.call('ZADD', LEASES, now + left_of(seat), token)
+    else
+      end_lease(token, owner)
+      if not lock then
+        record_event('expired', (split_seat(seat)), owner, fence)
+        leave_seat(seat, purpose, nil, true)
+        tell_owner(owner)
+      end
+    end
+  end
+  if not extras then return #due == BOUND end
+  local rested = redis.call('ZRANGEBYSCORE', COOLING, '-inf', now, 'LIMIT', 0, BOUND)
+  for _, seat in ipairs(rested) do
+    redis.call('ZREM', COOLING, seat)
+    free(seat)
+  end
+  return #due == BOUND or #rested == BOUND
+end

@@ -1,0 +1,45 @@
+-- Guarantees: a request waits in one place of one queue, or not at all.
+-- A request is 'BOX\nOWNER\nTTL\nSINCE\nWANT\nOPTIONS'; options: '' or JSON (count, exclude, prefer, purpose, patient).
+-- Who wants '' takes any account; NAME that one; '\tNAME=VALUE\t...' one with those labels; '\tcleanup\t' one to be cleaned.
+--@include leasing
+local NONE = {}
+
+local function queue_of(want)
+  if want == '' then return QUEUE end
+  return QUEUE .. ':' .. want
+end
+
+local function options_from(text)
+  if text == '' then return NONE end
+  return cjson.decode(text)
+end
+
+local function request_of(token)
+  local entry = redis.call('HGET', REQUESTS, token)
+  if not entry then return nil end
+  local box, owner, ttl, want, options = string.match(entry, '^(.-)\n(.-)\n(.-)\n.-\n(.-)\n(.*)$')
+  return {token = token, box = box, owner = owner, ttl = tonumber(ttl), want = want, options = options_from(options)}
+end
+
+local function forget(request)
+  redis.call('ZREM', queue_of(request.want), request.token)
+  redis.call('HDEL', REQUESTS, request.token)
+end
+
+-- A waiter's own mailbox goes with its request; one that many waiters of a process share stays.
+local function close_mailbox(request)
+  if request.box == request.token then redis.call('DEL', MAIL .. request.box, ALIVE .. request.box) end
+end
+
+-- What many share must not end with the shortest of their leases.
+local function send_mail(request, mail, lifetime)
+  redis.call('RPUSH', MAIL .. request.box, mail)
+  redis.call('PEXPIRE', MAIL .. request.box, request.box == request.token and lifetime or math.max(lifetime, 60000))
+end
+
+-- The last mail that a request gets.
+local function post(request, mail, lifetime)
+  forget(request)
+  send_mail(request, mail, lifetime)
+  if request.box == request.token then redis.call('DEL', ALIVE .. request.box) end
+end

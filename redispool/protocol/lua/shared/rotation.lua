@@ -1,0 +1,89 @@
+-- Guarantees: in each rotation that an account is in it has one turn at most; its other entries there are stale, and skipped.
+-- There is the rotation of all accounts, '', and one for each choice of labels that was asked for: '\tNAME=VALUE\t...'.
+-- PLACES counts an account's entries in a rotation: n > 0, the last of n is its turn and the others are stale; -n, all n are stale.
+-- A record is 'SESSIONS[\tNAME=VALUE\t...]\n...'; 0 sessions: the account is never locked.
+--@include names
+local BOUND = 64 -- steps that one call may spend on what others left behind
+
+local function sessions_of(record) return tonumber(string.match(record, '^%d+')) end
+
+local function carries(labels, choice)
+  for pair in string.gmatch(choice, '[^\t]+') do
+    if not string.find(labels, '\t' .. pair .. '\t', 1, true) then return false end
+  end
+  return true
+end
+
+-- The choices of labels that the account answers to. CHOICES has them by their first pair, line by line.
+local function choices_of(record)
+  local labels = extras and string.match(record, '^%d+(\t[^\n]*)')
+  if not labels then return NONE end
+  local pairs_of, found = {}, {}
+  for pair in string.gmatch(labels, '[^\t]+') do pairs_of[#pairs_of + 1] = pair end
+  for _, known in ipairs(redis.call('HMGET', CHOICES, unpack(pairs_of))) do
+    for choice in string.gmatch(known or '', '[^\n]+') do
+      if carries(labels, choice) then found[#found + 1] = choice end
+    end
+  end
+  return found
+end
+
+-- Puts the account at the end of one rotation, unless it has its turn there already.
+-- Where accounts were taken from the middle so often that the list might grow beyond twice their number, its last stale entry is revived.
+local function join(choice, name)
+  local rotation, places_in = ROTATION .. choice, PLACES .. choice
+  local places = redis.call('HINCRBY', places_in, name, 1)
+  if places == 1 then
+    redis.call('RPUSH', rotation, name)
+  elseif places > 1 then
+    redis.call('HSET', places_in, name, places - 1)
+  else
+    local stale = 1 - places
+    local distinct = redis.call('HLEN', places_in)
+    local most = choice == '' and redis.call('LLEN', MEMBERS) or distinct
+    if redis.call('LLEN', rotation) - distinct >= most then
+      redis.call('HSET', places_in, name, stale)
+    else
+      redis.call('RPUSH', rotation, name)
+      redis.call('HSET', places_in, name, stale + 1)
+    end
+  end
+end
+
+-- Takes the account's turn in one rotation away, from wherever it is: its entries become stale.
+local function leave(choice, name)
+  local places = tonumber(redis.call('HGET', PLACES .. choice, name) or 0)
+  if places > 0 then redis.call('HSET', PLACES .. choice, name, -places) end
+end
+
+local function join_rotation(name, record)
+  join('', name)
+  for _, choice in ipairs(choices_of(record)) do join(choice, name) end
+end
+
+local function leave_rotation(name, record)
+  leave('', name)
+  for _, choice in ipairs(choices_of(record)) do leave(choice, name) end
+end
+
+-- The account whose turn it is, or nil; its entry is gone from the rotation. The second result tells that the bound was reached.
+local function next_account(choice)
+  for _ = 1, BOUND do
+    local name = redis.call('LPOP', ROTATION .. choice)
+    if not name then return nil end
+    local places = tonumber(redis.call('HGET', PLACES .. choice, name) or 0)
+    if places == 1 or places == -1 then
+      redis.call('HDEL', PLACES .. choice, name)
+    elseif places ~= 0 then
+      redis.call('HINCRBY', PLACES .. choice, name, places > 0 and -1 or 1)
+    end
+    if places == 1 then return name end
+  end
+  return nil, true
+end
+
+-- Gives an account that has just been taken by next_account its turn back: what had its turn next has no other entry.
+local function undo_next(choice, name)
+  redis.call('LPUSH', ROTATION .. choice, name)
+  redis.call('HSET', PLACES .. choice, name, 1)
+end
