@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import time
 from contextlib import contextmanager, suppress
@@ -122,7 +123,8 @@ class Wire:
         except (ResponseError, NoScriptError) as error:
             if isinstance(translated(error), Unavailable):
                 connection.disconnect()  # another server may be the right one by now
-            self._idle.append((connection, time.monotonic()))
+            else:
+                self._idle.append((connection, time.monotonic()))
             raise
         except BaseException:
             connection.disconnect()  # the reply may still come, and must not be taken for another's
@@ -137,9 +139,12 @@ class Wire:
         try:
             connection, since = self._idle.pop()
         except IndexError:
-            return cast("AbstractConnection", client.connection_pool.make_connection())
+            connection, since = cast("AbstractConnection", client.connection_pool.make_connection()), math.inf
         if time.monotonic() - since > _FRESH and _is_stale(connection):
             connection.disconnect()
+            since = math.inf
+        if since == math.inf:
+            connection.connect()
         return connection
 
 
