@@ -13,6 +13,7 @@ from redispool.identity import new_token, owner_name
 from redispool.lease import Handle, Lease
 from redispool.oversight import Oversight
 from redispool.protocol.flows import LeaseFlows
+from redispool.protocol.records import decode
 from redispool.protocol.requests import CLEANUP, Request
 from redispool.roster import H, Roster
 from redispool.terms import check_choice, name_of
@@ -150,8 +151,7 @@ class Operations(Roster[H]):
         return Lease(grant, request.owner, request.ttl, os.getpid(), self._face()) if grant.token else None
 
     def _handle(self, grant: Grant, request: Request, owner: Any) -> H:
-        handle = self._handle_type.__new__(self._handle_type)
-        handle.__setstate__(self._decode(grant.account, grant.record).__getstate__())
+        handle = decode(grant.account, grant.record, self._seal, self.name, self._handle_type)
         member = self._members.get(grant.account)
         if member is not None:
             handle._events = member.events  # noqa: SLF001 - a handle is an account of this pool
