@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from redispool.arguments import check_note, check_seconds, check_whole
 from redispool.errors import ConfigError
 from redispool.identity import new_token, owner_name
+from redispool.protocol.audit import AuditFlows, Disagreement
 from redispool.protocol.flows import milliseconds
 from redispool.protocol.oversight import OversightFlows
 from redispool.status import HistoryEvent, PoolStatus, WaiterInfo, status_of, waiters_of
@@ -34,6 +35,7 @@ class Oversight:
     def __init__(self, channel: PoolChannel) -> None:
         self._pool = channel.keys.pool
         self._flows = OversightFlows(channel)
+        self._audit = AuditFlows(channel)
 
     def count(self) -> Flow[int]:
         """How many accounts there are."""
@@ -58,6 +60,10 @@ class Oversight:
         name = None if account is None else name_of(account)
         rows = yield from self._flows.events(name, check_whole("limit", limit, 1, _MOST_EVENTS))
         return [HistoryEvent(row.at, row.event, row.account, row.owner, row.fence, row.why) for row in rows]
+
+    def audit(self) -> Flow[list[Disagreement]]:
+        """What contradicts itself in the pool's keys."""
+        return self._audit.audit()
 
     def configure(self, policy: Mapping[str, Any]) -> Flow[Policy]:
         """Change the pool's policy, as `check_policy` gives it; all of it."""

@@ -46,6 +46,7 @@ def _load(name: str) -> Script:
 ACQUIRE = _load("acquire")
 ADD = _load("add")
 ATTEND = _load("attend")
+AUDIT = _load("audit")
 CANCEL = _load("cancel")
 CHOOSE = _load("choose")
 CONFIGURE = _load("configure")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from redispool.protocol.audit import Disagreement
 from redispool.protocol.requests import Grant, Request
 from redispool.protocol.log_flows import Entry, Retention, Run
 from redispool.protocol.oversight import EventRow, Figures, LeaseRow, QuarantineRow, WaiterRow
@@ -160,6 +161,15 @@ OVERSIGHT = [
     ),
 ]  # fmt: skip
 
+AUDIT = [
+    Case(
+        "audit", "audit", lambda stage: stage.audits.audit(),
+        [("audit", [b"7", b"a1", b"it is odd", 0]), ("audit", [b"end"]), *[("audit", [b"end"])] * 3,
+         ("audit", [b"end", b"t1", b"it waits", 0]), *[("audit", [b"end"])] * 4],
+        [Disagreement("a1", "it is odd"), Disagreement("t1", "it waits")],
+    ),
+]  # fmt: skip
+
 ROUTE = Route("lab", (Glob("lab-*"),))
 TEXT = encode_route(ROUTE).encode()
 ROUTES = [
@@ -187,4 +197,4 @@ LOGS = [
     ),
 ]  # fmt: skip
 
-CASES = [*ACQUIRE, *LEASES, *MEMBERS, *OVERSIGHT, *ROUTES, *LOGS]
+CASES = [*ACQUIRE, *LEASES, *MEMBERS, *OVERSIGHT, *AUDIT, *ROUTES, *LOGS]

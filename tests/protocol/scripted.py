@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from redispool.protocol.audit import AuditFlows
 from redispool.protocol.channel import PoolChannel
 from redispool.protocol.commands import Block, Call, Command, Flow, Pause, Plain, Unavailable
 from redispool.protocol.flows import LeaseFlows
@@ -76,6 +77,7 @@ class Stage:
         self.leases = LeaseFlows(self.channel, slice_seconds=SLICE)
         self.members = MemberFlows(self.channel)
         self.oversight = OversightFlows(self.channel)
+        self.audits = AuditFlows(self.channel)
         self.routes = RouteFlows(self.channel, KEYS.namespace)
         self.logs = LogFlows(self.channel, log_key(KEYS.namespace, "jobs"))
         self.commands: list[Command] = []
