@@ -42,10 +42,10 @@ class Account(LoginKeywords):
     """A user account, as in `Exscript.account`; in a pool, what it does, it does for every host.
 
     Args:
-        name: the user name, 1 to 512 bytes of UTF-8, without control characters.
-        password: the authentication password.
+        name: the user name, 1 to 512 bytes of UTF-8, without control characters; '' for an account that is in no pool.
+        password: the authentication password; None is ''.
         password2: the authorization password; where it is None, the password serves.
-        key: a private key, if the login needs one.
+        key: a private key, if the login needs one; one of Exscript's class will do.
         needs_lock: False: the account is handed out in turn but never locked.
         max_sessions: how many may hold the account at a time.
         labels: names and values by which it can be chosen.
@@ -59,7 +59,7 @@ class Account(LoginKeywords):
     def __init__(
         self,
         name: str,
-        password: str = "",
+        password: str | None = "",
         password2: str | None = None,
         key: PrivateKey | None = None,
         needs_lock: bool = True,
@@ -67,8 +67,9 @@ class Account(LoginKeywords):
         max_sessions: int = 1,
         labels: Mapping[str, str] | None = None,
     ) -> None:
-        self.name = check_account_name(name)
-        self.password = check_text("the password", password)
+        # Exscript makes accounts without a name (to authorize) or a password (from a URL); these are in no pool
+        self.name = name if name == "" else check_account_name(name)
+        self.password = check_text("the password", "" if password is None else password)
         self.authorization_password = None if password2 is None else check_text("the authorization password", password2)
         self.key = key
         self.needs_lock = bool(needs_lock)

@@ -87,6 +87,21 @@ class PrivateKey:
         key._text = text
         return key
 
+    @classmethod
+    def of(cls, key: Any) -> PrivateKey:
+        """The key itself, or one of redispool with all that a key of Exscript's class has.
+
+        Raises:
+            ConfigError: it is neither, or it is not in one file that can be read.
+        """
+        if isinstance(key, PrivateKey):
+            return key
+        if not all(callable(getattr(key, name, None)) for name in ("get_type", "get_filename", "get_password")):
+            raise ConfigError(f"a key must be a PrivateKey, not {type(key).__name__}")
+        if key.get_filename() is None:
+            return cls.restore(key.get_type(), None, key.get_password() or "", None)
+        return cls.from_file(key.get_filename(), key.get_password() or "", key.get_type())
+
     def fields(self) -> dict[str, str]:
         """The parts that it has, secrets and all, by name: what records and pipes carry."""
         parts = {

@@ -31,6 +31,8 @@ def as_accounts(accounts: Any) -> list[Account]:
     for account in found:
         if not isinstance(account, Account):
             raise ConfigError(f"an Account is needed, not {type(account).__name__}")
+        if not account.name:
+            raise ConfigError("the name of an account in a pool must not be empty; give it one with set_name()")
     return found
 
 

@@ -128,7 +128,9 @@ class Choice(TypedDict, total=False):
 
 def name_of(account: Any) -> str:
     """The name of an account that was given itself, or by its name."""
-    return account.name if isinstance(account, Account) else check_account_name(account)
+    if isinstance(account, Account):
+        return account.name or check_account_name("")  # no name would ask for any account
+    return check_account_name(account)
 
 
 def check_choice(choice: Mapping[str, Any]) -> dict[str, Any]:

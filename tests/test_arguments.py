@@ -135,7 +135,7 @@ def test_a_secret_of_the_wrong_type_is_not_quoted(secret):
 @pytest.mark.parametrize(
     "arguments",
     [
-        {"name": ""}, {"name": "x" * 513}, {"name": "a\nb"}, {"name": None}, {"name": 7}, {"password": None},
+        {"name": "x" * 513}, {"name": "a\nb"}, {"name": None}, {"name": 7},
         {"password": b"x"}, {"password2": 7}, {"max_sessions": 0}, {"max_sessions": 1.5}, {"max_sessions": True},
         {"labels": ["a"]}, {"labels": {"a": 1}}, {"labels": {1: "a"}}, {"labels": "a"},
     ],

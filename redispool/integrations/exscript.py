@@ -155,7 +155,7 @@ def account_from(account: Any) -> Account:
         account: an account of either class.
 
     Raises:
-        ConfigError: it is neither, or its key is not in one file.
+        ConfigError: it is neither, or its key is not in one file that can be read.
     """
     if isinstance(account, Account):
         return account
@@ -165,14 +165,6 @@ def account_from(account: Any) -> Account:
         account.get_name(),
         account.get_password() or "",
         account.authorization_password,
-        _key_from(account.get_key()),
+        None if account.get_key() is None else PrivateKey.of(account.get_key()),
         account.needs_lock,
     )
-
-
-def _key_from(key: Any) -> PrivateKey | None:
-    if key is None or isinstance(key, PrivateKey):
-        return key
-    if not isinstance(key.get_filename(), str):
-        raise ConfigError("a key that travels to other hosts must be in one file; use PrivateKey.from_file")
-    return PrivateKey.from_file(key.get_filename(), key.get_password() or "", key.get_type())

@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from redispool.account import Account
+from redispool.arguments import check_text
 from redispool.errors import ProtocolMismatch, SealError
 from redispool.private_key import PrivateKey
 from redispool.protocol.requests import choice_of
@@ -37,7 +38,7 @@ def encode(account: Account, seal: Seal | None, pool: str) -> bytes:
     if account.authorization_password is not None:
         fields["password2"] = account.authorization_password
     if account.key is not None:
-        fields["key"] = account.key.fields()
+        fields["key"] = PrivateKey.of(account.key).fields()
     if account.labels:
         fields["labels"] = account.labels
     if not account.needs_lock:
@@ -80,7 +81,7 @@ def _account(kind: type[A], name: str, limit: int, fields: Mapping[str, Any]) ->
     key = fields.get("key")
     return kind(
         name,
-        fields["password"],
+        check_text("the password", fields["password"]),
         fields.get("password2"),
         key=None if key is None else PrivateKey.from_fields(key),
         needs_lock=limit > 0,

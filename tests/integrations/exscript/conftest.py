@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import multiprocessing
+import sys
+import warnings
+from contextlib import suppress
 
 import pytest
 
+import redispool
 from redispool.integrations.exscript import install
+from tests.servers import Server
 
 MODES = [
     "threading",
@@ -60,3 +66,31 @@ def mode(request):
 @pytest.fixture
 def queue(open_queue, manager, mode):
     return open_queue(manager, mode=mode)
+
+
+@pytest.fixture(scope="session")
+def bare_server():
+    """A server for those who use the default namespace, and find it as new each time."""
+    running = Server("valkey")
+    yield running
+    running.remove()
+
+
+@pytest.fixture
+def stand_in(bare_server, monkeypatch):
+    """Puts redispool's classes in the place of Exscript's, wherever Exscript has them."""
+    import Exscript
+
+    with warnings.catch_warnings(), suppress(ImportError):  # it needs a module that Python 3.12 has no more
+        warnings.simplefilter("ignore")
+        import Exscript.util.file
+
+    with bare_server.client() as client:
+        client.flushall()
+    monkeypatch.setenv("REDISPOOL_URL", bare_server.url)
+    for module in [module for name, module in sys.modules.items() if name.split(".")[0] == "Exscript"]:
+        for name in ("Account", "AccountPool", "AccountManager"):
+            theirs = getattr(module, name, None)
+            if inspect.isclass(theirs) and theirs.__module__ == "Exscript.account":
+                monkeypatch.setattr(module, name, getattr(redispool, name))
+    return Exscript
