@@ -87,6 +87,10 @@ class Management(Generic[P]):
         left = None if deadline is None else max(deadline - self._clock(), 0.0)
         return (yield from _acquire_from(pool, None, owner, left, ttl, priority))
 
+    def pool_for(self, host: Any) -> Flow[P]:
+        """The pool that serves a host."""
+        return (yield from self.router.choose(host))
+
     def _pool_of(self, account: Any, name: str) -> Flow[P | None]:
         """The pool that has an account: the one it was added to or came from, else the first by the order of rules."""
         home = getattr(account, "_home", None)

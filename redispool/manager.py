@@ -141,6 +141,14 @@ class AccountManager:
         """Open the shared pool of that name; the same object each time."""
         return self._management.router.pool(check_pool_name(name))
 
+    def pool_for(self, host: Any) -> AccountPool:
+        """The pool that serves a host: the first whose match holds, else the default pool.
+
+        Raises:
+            ProtocolMismatch, ConfigError: see `acquire_account_for`.
+        """
+        return self._run(self._management.pool_for(host))
+
     def add_account(self, accounts: Account | Iterable[Account]) -> int:
         """Add one or more accounts to the default pool; how many were new. From the heritage."""
         return self.default_pool.add_account(accounts)

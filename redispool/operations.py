@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from redispool.arguments import MAX_PRIORITY, check_seconds, check_ttl, check_whole
@@ -13,6 +14,7 @@ from redispool.identity import new_token, owner_name
 from redispool.lease import Handle, Lease
 from redispool.oversight import Oversight
 from redispool.protocol.flows import LeaseFlows
+from redispool.protocol.places import Place, PlaceFlows
 from redispool.protocol.records import decode
 from redispool.protocol.requests import CLEANUP, Request
 from redispool.roster import H, Roster
@@ -112,6 +114,23 @@ class Operations(Roster[H]):
         """Wait for an account that was used and not yet cleaned; its handle."""
         (handle,) = yield from self._take(owner, timeout, ttl, 0, {"choice": CLEANUP})
         return handle
+
+    def acquire_or_keep_place(
+        self, place: Place | None, away: float, owner: Any, choice: Mapping[str, Any] = _NO_CHOICE
+    ) -> Flow[H | Place]:
+        """Take an account if one can be had, else keep a place in the queue (`PlaceFlows.visit`); its handle, or it."""
+        request = self._request(owner, None, 0, check_choice(choice))
+        request = replace(request, box=request.token)
+        result = yield from PlaceFlows(self.flows.channel, slice_seconds=self.flows.slice_seconds).visit(
+            request, place, away
+        )
+        if isinstance(result, Place):
+            return result
+        try:
+            return self._handle(result[0], request, owner)
+        except BaseException:
+            yield from self._give_back(result)
+            raise
 
     def acquire_for(self, account: Account) -> Flow[None]:
         """Wait for the very account, and bind the lease to the object."""

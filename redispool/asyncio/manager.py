@@ -112,6 +112,10 @@ class AccountManager:
         """Open the shared pool of that name; the same object each time. Nothing is sent."""
         return self._management.router.pool(check_pool_name(name))
 
+    async def pool_for(self, host: Any) -> AccountPool:
+        """The pool that serves a host: the first whose match holds, else the default pool."""
+        return await self._run(self._management.pool_for(host))
+
     async def add_account(self, accounts: Account | Iterable[Account]) -> int:
         """Add one or more accounts to the default pool; how many were new."""
         return await self.default_pool.add_account(accounts)

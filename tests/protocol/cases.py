@@ -11,6 +11,7 @@ from redispool.protocol.audit import Disagreement
 from redispool.protocol.requests import Grant, Request
 from redispool.protocol.log_flows import Entry, Retention, Run
 from redispool.protocol.oversight import EventRow, Figures, LeaseRow, QuarantineRow, WaiterRow
+from redispool.protocol.places import Place
 from redispool.protocol.routes import Route, encode_route
 from redispool.protocol.rules import Glob
 
@@ -89,6 +90,25 @@ LEASES = [
     Case(
         "renew", "renew", lambda stage: stage.leases.renew([("t1", 60.0), ("t2", 60.0)], None),
         [("renew", [1_000_000, 1_060_000, 0])], [(1060.0, 1060.0), None], impatient=(0,),
+    ),
+]  # fmt: skip
+
+PLACES = [
+    Case(
+        "free at the first visit", "visit", lambda stage: stage.places.visit(ANY, None, 1.0),
+        [("acquire", granted())], [grant(1060.0)],
+    ),
+    Case(
+        "a place at the first visit", "visit", lambda stage: stage.places.visit(CHOOSY, None, 1.0),
+        [("acquire", [b"choose"]), ("choose", [b"0"]), ("acquire", waiting())], Place("t", "17", 0),
+    ),
+    Case(
+        "free at a later visit", "visit", lambda stage: stage.places.visit(ANY, Place("old", "5"), 1.0),
+        [("acquire", granted()), ("cancel return", [b"cancelled"])], [grant(1060.0)],
+    ),
+    Case(
+        "reserved meanwhile", "visit", lambda stage: stage.places.visit(ANY, Place("old", "5"), 1.0),
+        [("acquire", waiting()), ("cancel return", [b"cancelled"]), ("acquire", granted())], [grant(1060.0)],
     ),
 ]  # fmt: skip
 
@@ -197,4 +217,4 @@ LOGS = [
     ),
 ]  # fmt: skip
 
-CASES = [*ACQUIRE, *LEASES, *MEMBERS, *OVERSIGHT, *AUDIT, *ROUTES, *LOGS]
+CASES = [*ACQUIRE, *LEASES, *PLACES, *MEMBERS, *OVERSIGHT, *AUDIT, *ROUTES, *LOGS]

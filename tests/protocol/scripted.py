@@ -12,6 +12,7 @@ from redispool.protocol.flows import LeaseFlows
 from redispool.protocol.keys import PoolKeys, log_key
 from redispool.protocol.log_flows import LogFlows
 from redispool.protocol.membership import MemberFlows
+from redispool.protocol.places import PlaceFlows
 from redispool.protocol.oversight import OversightFlows
 from redispool.protocol.routes import RouteFlows
 
@@ -75,6 +76,7 @@ class Stage:
         self.channel = PoolChannel(KEYS, patience=patience, clock=self.clock)
         self.channel.contacted = contacted
         self.leases = LeaseFlows(self.channel, slice_seconds=SLICE)
+        self.places = PlaceFlows(self.channel, slice_seconds=SLICE)
         self.members = MemberFlows(self.channel)
         self.oversight = OversightFlows(self.channel)
         self.audits = AuditFlows(self.channel)

@@ -1,0 +1,82 @@
+"""A place in the queue for a caller who goes away meanwhile, and may come back as another process on another host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from redispool.protocol import scripts
+from redispool.protocol.flows import AGING, LeaseFlows, milliseconds
+from redispool.protocol.requests import read_grant
+
+if TYPE_CHECKING:
+    from redispool.protocol.commands import Flow
+    from redispool.protocol.requests import Grant, Request
+
+_SLACK = 2.0  # seconds that a caller may be late
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in a pool's queue, as its owner carries it about.
+
+    Attributes:
+        token: under which the place is kept; nobody ever uses an account under it.
+        stamp: where in the queue it is.
+        rank: how many were before it when it was last asked for.
+    """
+
+    token: str
+    stamp: str
+    rank: int = 0
+
+
+class PlaceFlows(LeaseFlows):
+    """Acquire without waiting, and without losing one's place."""
+
+    def visit(self, request: Request, place: Place | None, away: float) -> Flow[list[Grant] | Place]:
+        """Take an account if one can be had, else keep a place in the queue.
+
+        An account that comes free for a caller who is away stays reserved until he comes, for a lease's time at most.
+        A place that lapsed, for its owner was late, is had again at the next visit.
+
+        Whoever comes back asks under a new token, and then lets the old one go with all that it was granted: so two who
+        come with the same place, as a message was delivered twice, never share an account.
+
+        Args:
+            request: what is wanted; the mailbox is the token's own.
+            place: the place that the last visit gave.
+            away: seconds until the next visit, if this one is in vain.
+
+        Raises:
+            PoolEmpty, PoolExhausted, UnknownAccount, ConfigError: nothing was taken.
+        """
+        stamp = "" if place is None else place.stamp
+        result = yield from self._ask(request, stamp, away)
+        if place is not None:
+            yield from self.channel.call(
+                scripts.CANCEL, place.token, place.token, "return", request.want, request.count
+            )
+            if isinstance(result, Place):  # what was reserved may have come to the new token
+                result = yield from self._ask(request, result.stamp, away)
+        return result
+
+    def _ask(self, request: Request, stamp: str, away: float) -> Flow[list[Grant] | Place]:
+        while True:
+            asked, reply = yield from self.channel.call(
+                scripts.ACQUIRE, request.token, request.box, request.owner, milliseconds(request.ttl), request.want,
+                1, milliseconds(away + _SLACK), int(request.priority * AGING * 1_000_000), stamp, request.options,
+            )  # fmt: skip
+            match reply[0]:
+                case b"granted":
+                    return [read_grant(packed, asked, reply[1]) for packed in reply[2:]]
+                case b"waiting":
+                    return Place(request.token, _text(reply[1]), reply[2] or 0)
+                case b"choose":
+                    yield from self._choose(request.choice)
+                case kind:
+                    raise self._in_vain(request, kind, *reply[1:])
+
+
+def _text(stamp: Any) -> str:
+    return stamp.decode() if isinstance(stamp, bytes) else str(stamp)
