@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import signal
 import threading
 import time
 from collections import defaultdict
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from redispool.lease import Lease
 
 log = logging.getLogger("redispool")
+
+_SIGNALS = signal.valid_signals() - {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}  # a crash's own
 
 
 class Schedule:
@@ -111,7 +114,12 @@ class Keeper:
             with self._starting:
                 if self._thread is None:
                     thread = threading.Thread(target=self._run, name="redispool-keeper", daemon=True)
-                    thread.start()
+                    # the thread inherits the mask: a program's sigwait() would be in vain if we took its signals
+                    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+                    try:
+                        thread.start()
+                    finally:
+                        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
                     self._thread = thread
         if lease.renew_at < self._wake_at:
             self._inbox.put(None)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from redispool.cli.demo.command import demo
 from redispool.cli.exits import ExitStatus, end_on_signals, reason_of, status_of
 from redispool.cli.options import Settings
+from redispool.cli.run import run as run_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +48,7 @@ def _options(
     settings.no_color = no_color
 
 
+app.command("run", context_settings={"allow_interspersed_args": False})(run_command)
 app.command()(demo)
 
 
@@ -59,10 +60,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
         app(args=arguments, prog_name="redispool", obj=settings)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else ExitStatus.OK
+    except BrokenPipeError:  # who reads our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitStatus.READER_GONE
     except Exception as error:
         if settings.debug:
             raise
-        errors = Console(stderr=True, no_color=settings.no_color or None, soft_wrap=True)
-        errors.print(Text.assemble(("redispool: ", "bold red"), reason_of(error)))
+        settings.complain(reason_of(error))
         return status_of(error)
     return ExitStatus.OK

@@ -24,6 +24,7 @@ class ExitStatus(IntEnum):
     USAGE = 2
     NO_SERVER = 69
     NO_ACCOUNT = 75
+    READER_GONE = 128 + signal.SIGPIPE
 
 
 def status_of(error: Exception) -> ExitStatus:

@@ -28,7 +28,12 @@ class Running:
     """A started command, whose output is read as it comes."""
 
     def __init__(
-        self, *words: str, terminal: bool = False, command: Sequence[str] = COMMAND, **environment: str
+        self,
+        *words: str,
+        terminal: bool = False,
+        command: Sequence[str] = COMMAND,
+        stdin: str | None = None,
+        **environment: str,
     ) -> None:
         self.output = ""
         self.descendants: list[psutil.Process] = []
@@ -41,7 +46,7 @@ class Running:
             self._reading, writing = os.pipe()
         self.process = subprocess.Popen(
             [*command, *words],
-            stdin=writing if terminal else subprocess.DEVNULL,
+            stdin=writing if terminal else subprocess.DEVNULL if stdin is None else subprocess.PIPE,
             stdout=writing,
             stderr=writing,
             env={**kept, **settings},
@@ -49,6 +54,9 @@ class Running:
             preexec_fn=_take_the_terminal if terminal else None,  # noqa: PLW1509 - one system call, no lock
         )
         os.close(writing)
+        if self.process.stdin is not None:
+            self.process.stdin.write(stdin.encode())
+            self.process.stdin.close()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
