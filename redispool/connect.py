@@ -183,3 +183,11 @@ def slice_seconds(client: redis.Redis | redis.RedisCluster) -> float:
     """How long one BLPOP on a private client may take, in seconds: well below its socket's timeout."""
     holder = client.nodes_manager if isinstance(client, redis.RedisCluster) else client.connection_pool
     return min(_SLICE, (holder.connection_kwargs.get("socket_timeout") or _MOST_PATIENT) / 2)
+
+
+def user_of(client: Any) -> str:
+    """The name under which a client of either kind logs in to the server; '' where it does not tell."""
+    holder = getattr(client, "connection_pool", None) or getattr(client, "nodes_manager", None) or client
+    settings: dict[str, Any] = getattr(holder, "connection_kwargs", None) or {}
+    provider = settings.get("credential_provider")
+    return str(getattr(provider, "username", None) or settings.get("username") or "")

@@ -23,9 +23,18 @@ _numbers_of_values: dict[Hashable, int] = {}
 _numbers_by_id: dict[int, tuple[int, Any]] = {}
 
 
-def new_token() -> str:
-    """A token that nobody else has; it tells the host and the process."""
-    return f"{_HOST}:{os.getpid()}:{secrets.token_hex(8)}"
+def new_token(user: str = "") -> str:
+    """A token that nobody else has; it tells the host, the process and, if not the default one, the server's user."""
+    return f"{_as_prefix(user)}{_HOST}:{os.getpid()}:{secrets.token_hex(8)}"
+
+
+def caller_name(user: str) -> str:
+    """Who does something to a pool, for its audit trail: user of the server, host, process, thread."""
+    return _as_prefix(user) + owner_name(None)
+
+
+def _as_prefix(user: str) -> str:
+    return "" if user in {"", "default"} else re.sub(r"[^\w.@-]", "-", user)[:64] + "@"
 
 
 def owner_name(owner: Any) -> str:

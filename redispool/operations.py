@@ -61,6 +61,7 @@ class Operations(Roster[H]):
         face: the pool itself, to which its accounts and leases turn.
         keeper: gives the keeper of this process.
         keep_members: whether to hold the accounts that were added here as objects, even if nobody else does.
+        user: the name under which the client logs in to the server.
         mailbox: gives the name of the mailbox that the waiters share; None: each has its own.
     """
 
@@ -75,6 +76,7 @@ class Operations(Roster[H]):
         keeper: Callable[[], Watcher],
         *,
         keep_members: bool = False,
+        user: str = "",
         mailbox: Callable[[], str] | None = None,
     ) -> None:
         super().__init__(channel, seal, handle_type, face, keep_members=keep_members)
@@ -82,6 +84,7 @@ class Operations(Roster[H]):
         self.oversight = Oversight(channel)
         self.terms = terms
         self._keeper = keeper
+        self._user = user
         self._mailbox = mailbox
 
     def begin(self, accounts: Sequence[Account] | None, policy: Mapping[str, Any]) -> Flow[None]:
@@ -156,7 +159,7 @@ class Operations(Roster[H]):
         seconds = self.terms.ttl if ttl is None else check_ttl(ttl)
         if self.terms.max_lease is not None:
             seconds = min(seconds, self.terms.max_lease)
-        token = new_token()
+        token = new_token(self._user)
         return Request(
             token,
             token if self._mailbox is None else self._mailbox(),

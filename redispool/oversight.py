@@ -34,6 +34,7 @@ class Oversight:
 
     def __init__(self, channel: PoolChannel) -> None:
         self._pool = channel.keys.pool
+        self._caller = channel.caller
         self._flows = OversightFlows(channel)
         self._audit = AuditFlows(channel)
 
@@ -87,19 +88,19 @@ class Oversight:
         yield from self._report("good", account, "", None)
 
     def _report(self, what: str, account: Any, reason: str, rest: int | None) -> Flow[bool]:
-        by, name = owner_name(None), name_of(account)
+        by, name = self._caller(), name_of(account)
         _, is_out = yield from self._flows.report(what, name, reason, by, new_token(), rest)
         return is_out
 
     def reserve(self, account: Any, owner: Any, until: Any, note: Any, force: Any) -> Flow[None]:
         """Take an account out for somebody."""
         ends = _time_of(until)
-        words = (new_token(), name_of(account), owner_name(owner), ends, check_note("the note", note), owner_name(None))
+        words = (new_token(), name_of(account), owner_name(owner), ends, check_note("the note", note), self._caller())
         yield from self._flows.reserve(*words, force=bool(force))
 
     def release(self, account: Any, owner: Any, force: Any) -> Flow[int]:
         """Release what an owner, or by force what anybody, holds of an account; how many leases that was."""
-        words = (name_of(account), owner_name(owner), owner_name(None))
+        words = (name_of(account), owner_name(owner), self._caller())
         return (yield from self._flows.revoke(*words, force=bool(force)))
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import weakref
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar, Unpack
 
 from redispool.arguments import check_namespace, check_pool_name, check_seconds
-from redispool.connect import client_from, private_client, slice_seconds
+from redispool.connect import client_from, private_client, slice_seconds, user_of
 from redispool.drivers import Wire, run
+from redispool.identity import caller_name
 from redispool.keeper import keeper
 from redispool.lease import Handle, Lease
 from redispool.operations import Operations
@@ -48,8 +50,9 @@ class AccountPool:
         ttl: seconds that a lease lives without renewal; 0.05 or more.
         auto_renew: whether a background thread renews the leases while this process lives.
         max_lease: seconds that a lease may last in all, however often it is renewed.
-        cipher: key, or keys, to seal the credentials with (`cryptography.fernet.Fernet.generate_key()`), or a
-            callable that returns them; default: the environment variable REDISPOOL_KEY, else unsealed.
+        cipher: key (`cryptography.fernet.Fernet.generate_key()`) or keys, newest first, to seal the credentials with,
+            `file:PATH`, or a callable that returns them (see `redispool.sealing.seal_from`); default: the environment
+            variables REDISPOOL_KEY or REDISPOOL_KEY_FILE, else unsealed.
         patience: seconds to ride out an outage where a call has no deadline of its own.
         policy: rules of the pool, which hold for every host (see `redispool.terms.Policy`).
 
@@ -74,14 +77,17 @@ class AccountPool:
         keys = PoolKeys(check_namespace(namespace), private_name() if name is None else check_pool_name(name))
         terms = check_terms(ttl, auto_renew, max_lease)
         seal = seal_from(cipher)
+        del cipher  # a traceback may show what is in a function
         check_seconds("patience", patience)
         rules = check_policy(policy)
         client = client_from(redis)
+        del redis  # its URL may have a password
+        channel = PoolChannel(keys, patience=patience, seal=seal, caller=partial(caller_name, user_of(client)))
         self._wire = Wire(private_client(client))
-        channel = PoolChannel(keys, patience=patience)
         self._operations: Operations[Handle] = Operations(
-            channel, slice_seconds(self._wire.client), seal, terms, Handle, self, keeper, keep_members=name is None
-        )
+            channel, slice_seconds(self._wire.client), seal, terms, Handle, self, keeper,
+            keep_members=name is None, user=user_of(client),
+        )  # fmt: skip
         self._keeper_wire: Wire | None = None
         if name is None:
             wire = self._wire  # not to hold the pool itself
@@ -222,6 +228,25 @@ class AccountPool:
             UnknownAccount: one of them is not in the pool; none has been removed.
         """
         self.run(self._operations.remove(accounts))
+
+    def reseal(self, *, progress: Callable[[int, int], None] | None = None) -> int:
+        """Seal every account's record anew with the first key of the pool's cipher, while the pool is in use.
+
+        To change keys: give every process the new key besides the old one, newest first; call this; take the old key
+        away. Where the keys come from a file or a callable, that needs no restart. It can be repeated if it was
+        interrupted. It also seals a pool that was not sealed.
+
+        Args:
+            progress: called with (accounts done, accounts in all) now and then.
+
+        Returns:
+            How many records were sealed anew.
+
+        Raises:
+            ConfigError: the pool has no cipher.
+            SealError: a record does not open with any of the keys, or others go on writing with an older one.
+        """
+        return self.run(self._operations.reseal(progress))
 
     def reset(self) -> None:
         """Remove all accounts, end all leases, and send those who wait away (`PoolEmpty`)."""

@@ -12,6 +12,7 @@ from redispool.errors import ConfigError
 from redispool.lease import Handle, Lease
 from redispool.protocol.membership import MemberFlows
 from redispool.protocol.records import Seal, decode, encode
+from redispool.protocol.resealing import ResealFlows
 from redispool.terms import name_of
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Roster(Generic[H]):
     ) -> None:
         self._keys = channel.keys
         self._membership = MemberFlows(channel)
+        self._resealing = ResealFlows(channel)
         self._seal = seal
         self._handle_type = handle_type
         self._face: Callable[[], Any] = weakref.ref(face)
@@ -112,6 +114,12 @@ class Roster(Generic[H]):
             if member is not None:
                 member.name = value
                 self._members[value] = member
+
+    def reseal(self, progress: Callable[[int, int], None] | None) -> Flow[int]:
+        """Seal every record anew with the first key; how many that were."""
+        if self._seal is None:
+            raise ConfigError("reseal() needs keys: give the pool its cipher=, or set REDISPOOL_KEY")
+        return (yield from self._resealing.reseal(progress))
 
     def reset(self) -> Flow[None]:
         """Remove all accounts."""

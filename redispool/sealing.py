@@ -2,68 +2,167 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from redispool.errors import ConfigError, SealError
 
 if TYPE_CHECKING:
-    from cryptography.fernet import MultiFernet
+    from cryptography.fernet import Fernet, MultiFernet
 
 Key: TypeAlias = str | bytes
 Keys: TypeAlias = Key | Sequence[Key]
 Cipher: TypeAlias = Keys | Callable[[], Keys] | None
 
+_FILE = "file:"
+_MAX_FILE = 64 * 1024  # bytes
+_ID_DIGITS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Ring:
+    """Keys, ready for use."""
+
+    first: Fernet
+    all: MultiFernet
+    ids: str
+
 
 class FernetSeal:
-    """Seals with the first key, opens with any; pool and account name are sealed in with the body."""
+    """Seals with the first key, opens with any; pool and account name are sealed in with the body.
 
-    def __init__(self, keys: Sequence[Key]) -> None:
-        self._fernet = _fernet(keys)
+    Args:
+        keys: the keys, newest first.
+        source: gives the keys anew, where they come from a file or a callable.
+    """
+
+    def __init__(self, keys: Sequence[Key], source: Callable[[], Sequence[Key]] | None = None) -> None:
+        self._ring = _ring_of(keys)
+        self._source = source
+
+    @property
+    def key_ids(self) -> str:
+        """Names the keys without telling them, the first first: ' ID ID ...'."""
+        return self._ring.ids
+
+    def renew(self) -> bool:
+        """Ask where the keys come from once more; whether there are others now."""
+        if self._source is None:
+            return False
+        ring = _ring_of(self._source())
+        if ring.ids == self._ring.ids:
+            return False
+        self._ring = ring
+        return True
 
     def close(self, body: bytes, context: str) -> bytes:
         """Seal a body, bound to what it belongs to."""
-        return self._fernet.encrypt(context.encode("utf-8", "surrogatepass") + b"\0" + body)
+        return self._ring.first.encrypt(context.encode("utf-8", "surrogatepass") + b"\0" + body)
 
     def open(self, sealed: bytes, context: str) -> bytes:
-        """Open a sealed body. Raises SealError when the key or the context is another."""
-        from cryptography.fernet import InvalidToken  # noqa: PLC0415 - an extra
-
+        """Open a sealed body, with newer keys if need be. Raises SealError when the key or the context is another."""
+        content = _decrypted(self._ring.all, sealed)
+        if content is None and self.renew():
+            content = _decrypted(self._ring.all, sealed)
         where = context.replace("\n", "/")
-        try:
-            content = self._fernet.decrypt(sealed)
-        except InvalidToken:
-            raise SealError(
-                f"the record of {where!r} does not open with the given key; check cipher= or REDISPOOL_KEY"
-            ) from None
-        found, _, body = content.partition(b"\0")
-        if found != context.encode("utf-8", "surrogatepass"):
+        if content is None:
+            raise SealError(f"the record of {where!r} does not open with the given key; check cipher= or REDISPOOL_KEY")
+        head = context.encode("utf-8", "surrogatepass") + b"\0"
+        if not content.startswith(head):
+            del content  # a traceback may show what is in a function
             raise SealError(f"the record of {where!r} was sealed for another account; somebody moved it")
-        return body
+        return content[len(head) :]
+
+    def is_current(self, sealed: bytes) -> bool:
+        """Whether the first key opens it."""
+        return _decrypted(self._ring.first, sealed) is not None
 
 
-def _fernet(keys: Sequence[Key]) -> MultiFernet:
+def _decrypted(fernet: Fernet | MultiFernet, sealed: bytes) -> bytes | None:
+    from cryptography.fernet import InvalidToken  # noqa: PLC0415 - an extra
+
+    try:
+        return fernet.decrypt(sealed)
+    except InvalidToken:
+        return None
+
+
+def _ring_of(keys: Sequence[Key]) -> _Ring:
     try:
         from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415 - an extra
     except ImportError:
         raise ConfigError("a cipher needs the cryptography package: pip install 'redispool[crypto]'") from None
     try:
-        return MultiFernet([Fernet(key) for key in keys])
-    except (ValueError, TypeError):
-        raise ConfigError("cipher= takes keys made by cryptography.fernet.Fernet.generate_key()") from None
+        fernets = [Fernet(key) for key in keys]
+        return _Ring(fernets[0], MultiFernet(fernets), "".join(f" {_id_of(key)}" for key in keys))
+    except (ValueError, TypeError, IndexError):
+        pass  # not in its handler, for the cause might quote a key
+    raise ConfigError("cipher= takes keys made by cryptography.fernet.Fernet.generate_key(), one at least")
+
+
+def _id_of(key: Key) -> str:
+    """Tells keys apart; a key is random, so nobody finds it by its id."""
+    return hmac.new(base64.urlsafe_b64decode(key), b"redispool key id", hashlib.sha256).hexdigest()[:_ID_DIGITS]
 
 
 def seal_from(cipher: Cipher) -> FernetSeal | None:
-    """The seal for a pool's `cipher` argument; REDISPOOL_KEY where it is None; None where neither is set.
+    """The seal for a pool's `cipher` argument; what the environment says where it is None; None where that is silent.
+
+    A file (`file:PATH`: a key a line, newest first, `#` begins a comment) and a callable are asked when the pool is
+    opened, and again whenever the pool turns out to be sealed with a key that they had not given: so keys change
+    without a restart.
+
+    Args:
+        cipher: a key, keys, newest first, `file:PATH`, or a callable that returns a key or keys. None: the keys in
+            REDISPOOL_KEY, separated by commas, or in the file that REDISPOOL_KEY_FILE names.
 
     Raises:
-        ConfigError: the keys are no Fernet keys, or the cryptography package is missing.
+        ConfigError: the keys are no Fernet keys, there is no such file, or the cryptography package is missing.
     """
     if cipher is None:
-        from_environment = [key.strip() for key in os.environ.get("REDISPOOL_KEY", "").split(",") if key.strip()]
-        return FernetSeal(from_environment) if from_environment else None
-    keys = cipher() if callable(cipher) else cipher
-    if not isinstance(keys, str | bytes | Sequence):
+        cipher = _from_environment()
+    if cipher is None:
+        return None
+    if isinstance(cipher, str) and cipher.startswith(_FILE):
+        path = Path(cipher.removeprefix(_FILE))
+        return FernetSeal(_read(path), lambda: _read(path))
+    if callable(cipher):
+        ask = cipher
+        return FernetSeal(_as_keys(ask()), lambda: _as_keys(ask()))
+    return FernetSeal(_as_keys(cipher))
+
+
+def _from_environment() -> Keys | None:
+    keys = [key.strip() for key in os.environ.get("REDISPOOL_KEY", "").split(",") if key.strip()]
+    path = os.environ.get("REDISPOOL_KEY_FILE")
+    if keys and path:
+        raise ConfigError("REDISPOOL_KEY and REDISPOOL_KEY_FILE are both set; unset one")
+    return _FILE + path if path else keys or None
+
+
+def _as_keys(keys: object) -> Sequence[Key]:
+    if isinstance(keys, str | bytes):
+        return [keys]
+    if not isinstance(keys, Sequence):
         raise ConfigError(f"cipher= takes a key or a list of keys, not {type(keys).__name__}")
-    return FernetSeal([keys] if isinstance(keys, str | bytes) else list(keys))
+    return list(keys)
+
+
+def _read(path: Path) -> Sequence[Key]:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_FILE + 1)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"key file {str(path)!r}: {getattr(error, 'strerror', None) or 'no name of a file'}"
+        ) from None
+    if len(content) > _MAX_FILE:
+        raise ConfigError(f"key file {str(path)!r} is over {_MAX_FILE} bytes long; it has a key a line")
+    lines = [line.partition(b"#")[0].strip() for line in content.splitlines()]
+    return [line for line in lines if line]

@@ -7,6 +7,7 @@ import os
 import threading
 import weakref
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from redispool import drivers
@@ -15,7 +16,8 @@ from redispool.asyncio.account import Handle
 from redispool.asyncio.connect import client_from, slice_seconds
 from redispool.asyncio.keeper import abandon, keeper
 from redispool.asyncio.wire import Wires, WiresByLoop
-from redispool.connect import connect, private_client
+from redispool.connect import connect, private_client, user_of
+from redispool.identity import caller_name
 from redispool.operations import Operations
 from redispool.private_pool import private_name, remove_private
 from redispool.protocol.channel import PoolChannel
@@ -80,15 +82,17 @@ class AccountPool:
         keys = PoolKeys(check_namespace(namespace), private_name() if name is None else check_pool_name(name))
         terms = check_terms(ttl, auto_renew, max_lease)
         seal = seal_from(cipher)
-        channel = PoolChannel(keys, patience=check_seconds("patience", patience))
+        del cipher  # a traceback may show what is in a function
         first = None if accounts is None else as_accounts(accounts)
         rules = check_policy(policy)
         self._first = (first, rules) if first is not None or rules else None
         client = client_from(redis)
+        caller = partial(caller_name, user_of(client))
+        channel = PoolChannel(keys, patience=check_seconds("patience", patience), seal=seal, caller=caller)
         wires = self._wires = WiresByLoop(client)
         self._operations: Operations[Handle] = Operations(
             channel, slice_seconds(client), seal, terms, Handle, self, keeper,
-            keep_members=name is None, mailbox=lambda: wires.here().commands.mailbox.box,
+            keep_members=name is None, user=user_of(client), mailbox=lambda: wires.here().commands.mailbox.box,
         )  # fmt: skip
         wires.flows = self._operations.flows
         weakref.finalize(self, wires.close_soon)
@@ -221,6 +225,10 @@ class AccountPool:
     async def remove_account(self, accounts: Account | str | Iterable[Account | str]) -> None:
         """Remove accounts from the rotation; see `redispool.AccountPool.remove_account`."""
         await self.run(self._operations.remove(accounts))
+
+    async def reseal(self, *, progress: Callable[[int, int], None] | None = None) -> int:
+        """Seal every record anew with the first key of the pool's cipher; see `redispool.AccountPool.reseal`."""
+        return await self.run(self._operations.reseal(progress))
 
     async def reset(self) -> None:
         """Remove all accounts, end all leases, and send those who wait away (`PoolEmpty`)."""

@@ -6,7 +6,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Any
 
-from redispool.errors import ProtocolMismatch, UnknownAccount
+from redispool.errors import ProtocolMismatch, SealError, UnknownAccount
 from redispool.protocol import scripts
 from redispool.protocol.commands import Argument, Call, Flow, Pause, Plain, Unavailable
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from redispool.protocol.keys import PoolKeys
+    from redispool.protocol.records import Seal
 
 _FIRST_DELAY = 0.01  # seconds
 _LONGEST_DELAY = 1.0
@@ -60,12 +61,24 @@ class PoolChannel(Channel):
     Args:
         keys: the pool's keys.
         patience: seconds to ride out an outage where the caller gave no deadline.
+        seal: what seals the pool's records, if anything.
+        caller: tells the audit trail who administers the pool.
         clock: a monotonic clock.
     """
 
-    def __init__(self, keys: PoolKeys, *, patience: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        keys: PoolKeys,
+        *,
+        patience: float,
+        seal: Seal | None = None,
+        caller: Callable[[], str] = str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         super().__init__(patience=patience, clock=clock)
         self.keys = keys
+        self.seal = seal
+        self.caller = caller
         self._checked = False  # that the keys are of the right types, by a script that went through
 
     def call(
@@ -76,8 +89,10 @@ class PoolChannel(Channel):
         Raises:
             ProtocolMismatch: what stands in Redis was not written by this version; nothing has changed.
         """
-        check_types = "" if self._checked else "1"
-        command = Call(script, self.keys.meta, (scripts.PROTOCOL_VERSION, check_types, *arguments))
+        opening = ("" if self._checked else "1") + ("" if self.seal is None else self.seal.key_ids)
+        if script.name in scripts.ADMINISTRATIVE:
+            opening += "\n" + self.caller()
+        command = Call(script, self.keys.meta, (scripts.PROTOCOL_VERSION, opening, *arguments))
         asked, reply = yield from self.send(command, deadline, patience)
         if reply and reply[0] == b"mismatch":
             raise ProtocolMismatch(
@@ -90,6 +105,11 @@ class PoolChannel(Channel):
                 f"key {key!r} should hold a {wanted}, and holds a {found}: it is none of redispool's; "
                 "remove it, or use another namespace or pool name"
             )
+        if reply and reply[0] == b"garbage":
+            key, field = (part.decode() for part in reply[1:3])
+            raise ProtocolMismatch(
+                f"field {field!r} of hash {key!r} is none that redispool wrote; correct or remove it"
+            )
         self._checked = True
         return asked, reply
 
@@ -99,6 +119,16 @@ class PoolChannel(Channel):
             _, reply = yield from self.call(script, *arguments)
             if reply != [b"again"]:
                 return reply
+
+    def renew_keys(self, needed: bytes) -> None:
+        """Get the keys that the pool is sealed with from where ours came from. Raises SealError if there are none."""
+        if self.seal is None:
+            raise SealError(f"pool {self.keys.pool!r} is sealed; give it its cipher=, or set REDISPOOL_KEY")
+        if not self.seal.renew():
+            raise SealError(
+                f"pool {self.keys.pool!r} is sealed with the keys of the ids {needed.decode(errors='replace')!r}, and "
+                f"the ones given have the ids {self.seal.key_ids.strip()!r}; check cipher= or REDISPOOL_KEY"
+            )
 
     def unknown(self, name: str) -> UnknownAccount:
         """The error that says that the pool has no such account."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
@@ -18,14 +18,14 @@ class Call:
 
     script: Script
     key: str
-    arguments: tuple[Argument, ...]
+    arguments: tuple[Argument, ...] = field(repr=False)  # records are among them
 
 
 @dataclass(frozen=True, slots=True)
 class Plain:
     """Send one command; the reply is the server's."""
 
-    words: tuple[Argument, ...]
+    words: tuple[Argument, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,8 @@ class LeaseFlows:
                         return grants
                 case b"choose":
                     yield from self._choose(request.choice)
+                case b"sealed":
+                    yield from self._renew_keys(request, reply[1])
                 case b"busy":
                     if not reply[1]:
                         raise self._timed_out(request, timeout)
@@ -189,6 +191,14 @@ class LeaseFlows:
             log.warning("could not cancel a request; what it was granted comes back by its TTL: %s", error)
 
     def _choose(self, choice: str) -> Flow[None]:
+    def _renew_keys(self, request: Request, needed: bytes) -> Flow[None]:
+        """The pool is sealed with other keys than ours: get them, or be gone."""
+        try:
+            self.channel.renew_keys(needed)
+        except Exception:
+            yield from self._abandon(request)  # it may have waited, or been granted something, before
+            raise
+
         """Have the server make a rotation of the accounts that carry the labels; so it is once for each choice."""
         cursor = b"0"
         while True:

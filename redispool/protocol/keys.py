@@ -5,7 +5,7 @@ of a pool's keys from the first one, `meta` (see `lua/shared/open.lua`):
 
 | key | type | what |
 |---|---|---|
-| `NS:{POOL}:meta` | hash | protocol version, fence counter, queue stamp, number of free seats, policy, next hand-out |
+| `NS:{POOL}:meta` | hash | protocol version, counters of fences, stamps and free seats, policy, ids of its keys |
 | `NS:{POOL}:members` | list | every account's name, in the order added: membership |
 | `NS:{POOL}:rotation` | list | the accounts with a free seat; the head is next: the round-robin order |
 | `NS:{POOL}:places` | hash | name -> its entries in the rotation; negative: all of them stale |
@@ -57,6 +57,11 @@ class PoolKeys:
     def meta(self) -> str:
         """The key that every script is given; it names the others after it."""
         return f"{self.namespace}:{{{self.pool}}}:meta"
+
+    @property
+    def accounts(self) -> str:
+        """The hash of the records."""
+        return f"{self.namespace}:{{{self.pool}}}:accounts"
 
     @property
     def quarantine(self) -> str:

@@ -9,6 +9,7 @@ from redispool.errors import AccountExists
 from redispool.protocol import scripts
 from redispool.protocol.commands import Flow, Plain
 from redispool.protocol.keys import pools_key
+from redispool.protocol.records import seal_anew
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -45,12 +46,22 @@ class MemberFlows:
                     Plain(("SADD", pools_key(self.channel.keys.namespace), self.channel.keys.pool))
                 )
                 self._registered = True
-            reply = yield from self.channel.call_in_full(scripts.ADD, *(word for row in chunk for word in row))
-            added += reply[0]
+            added += yield from self._add(chunk)
             done += len(chunk)
             if progress is not None:
                 progress(done, total)
         return added
+
+    def _add(self, rows: Sequence[tuple[str, str, bytes]]) -> Flow[int]:
+        while True:
+            reply = yield from self.channel.call_in_full(scripts.ADD, *(word for row in rows for word in row))
+            if reply[0] != b"sealed":
+                return int(reply[0])
+            self.channel.renew_keys(reply[1])
+            rows = [(name, a_hash, self._sealed_anew(name, record)) for name, a_hash, record in rows]
+
+    def _sealed_anew(self, name: str, record: bytes) -> bytes:
+        return seal_anew(name, record, self.channel.seal, self.channel.keys.pool) or record
 
     def remove(self, rows: Sequence[tuple[str, str]]) -> Flow[None]:
         """Remove accounts, given by name and hash. Raises UnknownAccount, before anything has changed."""
@@ -80,6 +91,8 @@ class MemberFlows:
             )
             if reply[0] == b"done":
                 return
+            if reply[0] == b"sealed":
+                self.channel.renew_keys(reply[1])
             if reply[0] == b"exists":
                 raise AccountExists(f"pool {self.channel.keys.pool!r} has an account {new_name!r} already")
             if reply[0] == b"unknown":

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from redispool.account import Account
 from redispool.arguments import check_text
-from redispool.errors import ProtocolMismatch, SealError
+from redispool.errors import ConfigError, ProtocolMismatch, SealError
 from redispool.private_key import PrivateKey
 from redispool.protocol.requests import choice_of
 
@@ -20,10 +20,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 A = TypeVar("A", bound=Account)
+MAX_BODY = 1024 * 1024  # bytes; a password, an authorization password and a key fit
 
 
 class Seal(Protocol):
     """What turns a body into one that only the holders of the key can read."""
+
+    @property
+    def key_ids(self) -> str:
+        """Names the keys without telling them, the one that seals first: ' ID ID ...'."""
+
+    def renew(self) -> bool:
+        """Ask where the keys come from once more; whether there are others now."""
+
+    def is_current(self, sealed: bytes) -> bool:
+        """Whether the key that seals opens it."""
 
     def close(self, body: bytes, context: str) -> bytes:
         """Seal a body, bound to what it belongs to."""
@@ -33,7 +44,7 @@ class Seal(Protocol):
 
 
 def encode(account: Account, seal: Seal | None, pool: str) -> bytes:
-    """The account's record; sealed, where there is a seal."""
+    """The account's record; sealed, where there is a seal. Raises ConfigError where it is too large."""
     fields: dict[str, Any] = {"password": account.password}
     if account.authorization_password is not None:
         fields["password2"] = account.authorization_password
@@ -44,6 +55,8 @@ def encode(account: Account, seal: Seal | None, pool: str) -> bytes:
     if not account.needs_lock:
         fields["max_sessions"] = account.max_sessions
     body = json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    if len(body) > MAX_BODY:
+        raise ConfigError(f"the record of account {account.name!r} has {len(body)} bytes; {MAX_BODY} are allowed")
     if seal is not None:
         body = seal.close(body, f"{pool}\n{account.name}")
     sessions = account.max_sessions if account.needs_lock else 0
@@ -57,18 +70,34 @@ def decode(name: str, record: bytes, seal: Seal | None, pool: str, kind: type[A]
         SealError: the record is sealed, and there is no key, or another one.
         ProtocolMismatch: the record is none of ours.
     """
+    account = _read(name, record, seal, pool, kind)
+    if account is None:
+        raise ProtocolMismatch(f"the record of account {name!r} in pool {pool!r} is none that redispool wrote")
+    return account
+
+
+def seal_anew(name: str, record: bytes, seal: Seal | None, pool: str) -> bytes | None:
+    """The record, sealed with the first key; None if it is so already. Raises SealError where it does not open."""
     head, _, body = record.partition(b"\n")
+    is_plain = body.startswith(b"{")
+    if seal is None or (not is_plain and seal.is_current(body)):
+        return None
+    return head + b"\n" + seal.close(body if is_plain else _open(name, body, seal, pool), f"{pool}\n{name}")
+
+
+def _read(name: str, record: bytes, seal: Seal | None, pool: str, kind: type[A]) -> A | None:
+    """The account; None where the record is none of ours: an error raised here would show it to a traceback."""
+    head, _, body = record.partition(b"\n")
+    if len(body) > 2 * MAX_BODY:
+        return None
+    if not body.startswith(b"{"):
+        body = _open(name, body, seal, pool)
     try:
         limit = int(head.partition(b"\t")[0])
-        if not body.startswith(b"{"):
-            body = _open(name, body, seal, pool)
         fields = json.loads(body.decode("utf-8", "surrogatepass"))
         return _account(kind, name, limit, fields)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        # from None: the cause would quote the record, and with it a password
-        raise ProtocolMismatch(
-            f"the record of account {name!r} in pool {pool!r} is none that redispool wrote"
-        ) from None
+        return None
 
 
 def _open(name: str, body: bytes, seal: Seal | None, pool: str) -> bytes:

@@ -60,8 +60,14 @@ RELEASE = _load("release")
 REMOVE = _load("remove")
 RENEW = _load("renew")
 REPLACE = _load("replace")
+RESEAL = _load("reseal")
 RESERVE = _load("reserve")
 RESET = _load("reset")
 REVOKE = _load("revoke")
 ROUTE = _load("route")
 WAITING = _load("waiting")
+
+# by name: what changes a pool's members or rules, and is told to the audit trail with who did it
+ADMINISTRATIVE = frozenset(
+    script.name for script in (ADD, CONFIGURE, HEALTH, REMOVE, REPLACE, RESEAL, RESERVE, RESET, REVOKE)
+)

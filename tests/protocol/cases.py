@@ -185,6 +185,14 @@ AUDIT = [
     Case(
         "audit", "audit", lambda stage: stage.audits.audit(),
         [("audit", [b"7", b"a1", b"it is odd", 0]), ("audit", [b"end"]), *[("audit", [b"end"])] * 3,
+RESEAL = [
+    Case(
+        "reseal", "reseal", lambda stage: stage.resealing.reseal(None),
+        [("reseal", [b"begun", 1]), ("HSCAN", [b"0", [b"a1", RECORD]]), ("reseal", [b"changed"]),
+         ("reseal", [b"begun", 1]), ("HSCAN", [b"0", []]), ("reseal", [b"finished"])], 0,
+    ),
+]  # fmt: skip
+
          ("audit", [b"end", b"t1", b"it waits", 0]), *[("audit", [b"end"])] * 4],
         [Disagreement("a1", "it is odd"), Disagreement("t1", "it waits")],
     ),
@@ -217,4 +225,4 @@ LOGS = [
     ),
 ]  # fmt: skip
 
-CASES = [*ACQUIRE, *LEASES, *PLACES, *MEMBERS, *OVERSIGHT, *AUDIT, *ROUTES, *LOGS]
+CASES = [*ACQUIRE, *LEASES, *PLACES, *MEMBERS, *OVERSIGHT, *RESEAL, *AUDIT, *ROUTES, *LOGS]

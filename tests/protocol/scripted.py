@@ -14,6 +14,7 @@ from redispool.protocol.log_flows import LogFlows
 from redispool.protocol.membership import MemberFlows
 from redispool.protocol.places import PlaceFlows
 from redispool.protocol.oversight import OversightFlows
+from redispool.protocol.resealing import ResealFlows
 from redispool.protocol.routes import RouteFlows
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class Stage:
         self.members = MemberFlows(self.channel)
         self.oversight = OversightFlows(self.channel)
         self.audits = AuditFlows(self.channel)
+        self.resealing = ResealFlows(self.channel)
         self.routes = RouteFlows(self.channel, KEYS.namespace)
         self.logs = LogFlows(self.channel, log_key(KEYS.namespace, "jobs"))
         self.commands: list[Command] = []

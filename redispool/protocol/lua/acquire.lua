@@ -1,8 +1,11 @@
 -- Guarantees: the token holds what it asked for, or waits in one place of the queue, however often this is sent; nobody is overtaken.
 -- Returns {'granted', now, grant, ...} | {'waiting', stamp, rank, ms to the next end, now} | {'busy', 1: ask again} | {'empty'} | {'unknown'}
--- | {'exhausted'}: all is quarantined | {'choose'}: the labels were never asked for, see choose.lua | {'too many', how many there can be}.
+-- | {'exhausted'}: all is quarantined | {'choose'}: the labels were never asked for, see choose.lua | {'too many', how many there can be}
+-- | {'sealed', the keys that there are}: the caller lacks one, and has changed nothing.
 -- ARGV[3] token, [4] mailbox, [5] owner, [6] ttl ms, [7] what is wanted, [8] '1': wait, [9] presence ms,
 -- [10] microseconds that its priority puts it ahead, [11] its stamp, if it waited before, [12] options (see shared/waiters.lua)
+--@include sealing
+if sealed and lacks_key() then return {'sealed', sealed} end
 --@include requests
 --@include times
 local function wait_in_line(queue, stamp)

@@ -4,6 +4,9 @@
 -- [8] a token of this request, so that what was sent twice counts once
 --@include members
 local what, name, reason, by, rests = ARGV[3], ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
+if what == 'quarantine' or what == 'restore' then
+--@include administer
+end
 reclaim()
 local record = redis.call('HGET', ACCOUNTS, name)
 if not record then return {'unknown'} end

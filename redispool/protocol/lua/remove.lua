@@ -2,8 +2,9 @@
 -- Returns {accounts that were removed} | {'again'}: more had expired than one call reclaims; send it again.
 -- ARGV[3...] for each account: name, hash
 --@include members
+--@include administer
 if reclaim() then return {'again'} end
-local removed = 0
+local removed = {}
 for i = 3, #ARGV, 2 do
   local name, hash = ARGV[i], ARGV[i + 1]
   local record = redis.call('HGET', ACCOUNTS, name)
@@ -12,9 +13,10 @@ for i = 3, #ARGV, 2 do
     redis.call('HDEL', ACCOUNTS, name)
     redis.call('HDEL', HASHES, hash)
     redis.call('LREM', MEMBERS, 1, name) -- O(n), and not on a hot path
-    removed = removed + 1
+    removed[#removed + 1] = name
   end
 end
+record_change('removed', removed)
 local emptied = redis.call('EXISTS', MEMBERS) == 0
 for i = 3, #ARGV, 2 do
   if redis.call('HEXISTS', ACCOUNTS, ARGV[i]) == 0 then dismiss(queue_of(ARGV[i]), emptied and 'empty' or 'unknown') end
@@ -24,4 +26,4 @@ if emptied then
 elseif extras then
   wake_all(QUEUE) -- what is left may be quarantined, or fewer than somebody wants
 end
-return {removed}
+return {#removed}

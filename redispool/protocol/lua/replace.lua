@@ -1,7 +1,10 @@
 -- Guarantees: the account has the new record and name, if nobody changed it since it was read; its seats and its turn stay as they are.
--- Returns {'done'} | {'exists'} | {'unknown'} | {'changed'} | {'again'}: more had expired than one call reclaims; send it again.
+-- Returns {'done'} | {'exists'} | {'unknown'} | {'changed'} | {'again'}: more had expired than one call reclaims; send it again
+-- | {'sealed', the keys that there are}: the caller lacks one.
 -- ARGV[3] name, [4] hash, [5] record as read, [6] new name, [7] new hash, [8] new record
 --@include members
+--@include sealing
+--@include administer
 local name, hash, expected, new_name, new_hash, new_record = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 if redis.call('HGET', ACCOUNTS, new_name) == new_record and (name == new_name or redis.call('HEXISTS', ACCOUNTS, name) == 0) then
   return {'done'} -- by an earlier send
@@ -10,11 +13,14 @@ if reclaim() then return {'again'} end
 local record = redis.call('HGET', ACCOUNTS, name)
 if not record then return {'unknown'} end
 if record ~= expected then return {'changed'} end
+if name ~= new_name and redis.call('HEXISTS', ACCOUNTS, new_name) == 1 then return {'exists'} end
+if not may_seal() then return {'sealed', sealed} end
 if name == new_name then
   redis.call('HSET', ACCOUNTS, name, new_record)
+  record_change('changed', {name})
   return {'done'}
 end
-if redis.call('HEXISTS', ACCOUNTS, new_name) == 1 then return {'exists'} end
+
 
 local function set_in_list(list, rank)
   local index = redis.call('LPOS', list, name, 'RANK', rank)
@@ -55,4 +61,5 @@ redis.call('HDEL', HASHES, hash)
 redis.call('HSET', ACCOUNTS, new_name, new_record)
 redis.call('HSET', HASHES, new_hash, new_name)
 dismiss(queue_of(name), 'unknown')
+record_change('renamed', {new_name}, 'it was ' .. name)
 return {'done'}

@@ -2,6 +2,7 @@
 -- Returns {'granted', now, grant, ...} | {'held', owner} | {'unknown'} | {'unlocked'}: the account is never locked | {'past'}: the time is over.
 -- ARGV[3] token, [4] account, [5] owner, [6] until ms, [7] note, [8] '1': take it from who holds it, [9] who says so
 --@include take
+--@include administer
 local name, owner, ends = ARGV[4], ARGV[5], tonumber(ARGV[6])
 local request = {token = ARGV[3], owner = owner, ttl = ends - now, want = name, options = {purpose = 'reserved: ' .. ARGV[7]}}
 reclaim()
@@ -38,4 +39,5 @@ for number, seat in ipairs(seats) do
   redis.call('ZREM', DIRTY, seat)
   grants[number] = grant(request, token_of(request, number), seat, record)
 end
+record_event('reserved', name, caller, 0, 'for ' .. owner .. (ARGV[7] ~= '' and ': ' .. ARGV[7] or ''))
 return {'granted', now, unpack(grants)}

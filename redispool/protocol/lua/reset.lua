@@ -2,6 +2,7 @@
 -- Returns {what is left}.
 -- ARGV[3] '1': the pool is to leave no trace, its fences neither
 --@include members
+--@include administer
 local function known_choices()
   local known = {}
   for _, field in ipairs(redis.call('HKEYS', CHOICES)) do
@@ -27,6 +28,7 @@ if left == 0 then
   dismiss(queue_of(CLEANUP), 'empty')
   redis.call('DEL', ROTATION, PLACES, HASHES, HELD, COOLING, SURPLUS, QUEUE, REQUESTS, QUARANTINE, REST, HEALTH, DIRTY, CHOICES)
   redis.call('HSET', META, 'version', ARGV[1], 'free', 0)
+  record_event('reset', '', caller, 0)
   if ARGV[3] == '1' then redis.call('DEL', META, EVENTS) end
 end
 return {left}

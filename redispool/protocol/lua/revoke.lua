@@ -4,6 +4,9 @@
 --@include members
 reclaim()
 local name, owner, force = ARGV[3], ARGV[4], ARGV[5] == '1'
+if force then
+--@include administer
+end
 local record = redis.call('HGET', ACCOUNTS, name)
 if not record then return {'unknown'} end
 local count, others = 0, ''

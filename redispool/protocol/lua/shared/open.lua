@@ -1,13 +1,14 @@
--- Guarantees: every script that goes on from here speaks the pool's protocol version.
--- Returns (in place of the script): {'mismatch', version} or {'wrongtype', key, wanted, found}; nothing has changed then.
--- KEYS[1] NS:{POOL}:meta   ARGV[1] protocol version   ARGV[2] '1': check the types of the keys (a process's first contact)
+-- Guarantees: every script that goes on from here speaks the pool's protocol version, and finds a pool that redispool wrote.
+-- Returns (in place of the script): {'mismatch', version}, {'wrongtype', key, wanted, found} or {'garbage', key, field}; nothing has changed then.
+-- KEYS[1] NS:{POOL}:meta   ARGV[1] protocol version
+-- ARGV[2] '[1][ KEY_ID ...][\nCALLER]': 1: check what stands there (a process's first contact); the keys that open records; who administers
 local META = KEYS[1]
 local POOL = string.sub(META, 1, -5)
 local MEMBERS, ROTATION, PLACES, ACCOUNTS = POOL .. 'members', POOL .. 'rotation', POOL .. 'places', POOL .. 'accounts'
 local LEASES, HELD, QUEUE, REQUESTS, EVENTS = POOL .. 'leases', POOL .. 'held', POOL .. 'queue', POOL .. 'requests', POOL .. 'events'
 local LOCK, OWNER, MAIL, ALIVE, COOLING = POOL .. 'lock:', POOL .. 'owner:', POOL .. 'mail:', POOL .. 'alive:', POOL .. 'cooling'
 
-if ARGV[2] == '1' then
+if string.sub(ARGV[2], 1, 1) == '1' then
   local wanted = {
     meta = 'hash', members = 'list', rotation = 'list', places = 'hash', accounts = 'hash', hashes = 'hash', leases = 'zset',
     held = 'hash', cooling = 'zset', surplus = 'hash', queue = 'zset', requests = 'hash', events = 'stream', choices = 'hash',
@@ -18,10 +19,23 @@ if ARGV[2] == '1' then
     if found ~= 'none' and found ~= kind then return {'wrongtype', POOL .. name, kind, found} end
   end
 end
-local settings = redis.call('HMGET', META, 'version', 'extras', 'policy')
+local settings = redis.call('HMGET', META, 'version', 'extras', 'policy', 'sealed')
 if settings[1] and settings[1] ~= ARGV[1] then return {'mismatch', settings[1]} end
+if string.sub(ARGV[2], 1, 1) == '1' then
+  local counters = {'free', 'fence', 'stamp', 'next_at'}
+  for i, value in ipairs(redis.call('HMGET', META, unpack(counters))) do
+    if value and not (i <= 2 and string.match(value, '^-?%d+$') or i > 2 and tonumber(value)) then return {'garbage', META, counters[i]} end
+  end
+end
 -- What a pool pays for what it does not use is this one look: 'extras' is set when it first uses more than leases and turns.
-local extras, policy = settings[2], settings[3] and cjson.decode(settings[3]) or {}
+local extras, policy = settings[2], {}
+if settings[3] then
+  local legible, rules = pcall(cjson.decode, settings[3])
+  for name, rule in pairs(legible and type(rules) == 'table' and rules or {false}) do
+    if type(rule) ~= 'number' and (name ~= 'cleanup' or rule ~= true) then return {'garbage', META, 'policy'} end
+  end
+  policy = rules
+end
 
 local function need_extras()
   if not extras then
