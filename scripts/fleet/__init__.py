@@ -1,0 +1,1 @@
+"""A fleet that shares one pool, what is done to it, and who judges."""

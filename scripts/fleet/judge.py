@@ -1,0 +1,74 @@
+"""The judge: a process of its own that writes down what the fleet tells it, and what the pool's audit trail tells.
+
+It uses nothing of redispool. What it writes is judged afterwards, see verdict.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from typing import TextIO
+
+import redis
+
+
+class Record:
+    """A file of lines that two threads write."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._writing = threading.Lock()
+
+    def add(self, line: str) -> None:
+        with self._writing:
+            self._out.write(line + "\n")
+
+
+def follow_trail(url: str, stream: str, record: Record) -> None:
+    """Write down every event of the pool's audit trail; a server that is gone is asked again."""
+    clock = time.time() - time.monotonic()
+    client = redis.Redis.from_url(url, socket_timeout=5, decode_responses=True)
+    last = "0"
+    while True:
+        try:
+            page = client.xrange(stream, f"({last}" if last != "0" else "-", "+", 2000)
+        except (redis.RedisError, OSError):
+            time.sleep(0.05)
+            continue
+        for entry, fields in page:
+            last = entry
+            at = int(entry.partition("-")[0]) / 1000 - clock
+            line = {
+                "event": "trail", "at": at, "what": fields["event"], "account": fields["account"],
+                "owner": fields["owner"], "fence": int(fields["fence"]),
+            }  # fmt: skip
+            record.add(json.dumps(line))
+        time.sleep(0.2)
+
+
+def main(path: str, record: str, url: str, stream: str) -> None:
+    """Listen on a socket, and write to a file, until terminated.
+
+    Args:
+        path: the socket.
+        record: the file.
+        url: the server, by the straight way.
+        stream: the pool's audit trail.
+    """
+    ear = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    ear.bind(path)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with open(record, "w", encoding="utf-8", buffering=1 << 16) as out:  # noqa: PTH123
+        lines = Record(out)
+        threading.Thread(target=follow_trail, args=(url, stream, lines), daemon=True).start()
+        while True:
+            message = ear.recv(65536)
+            if message == b"done":
+                time.sleep(0.5)  # for the trail's last page
+                out.flush()
+                os._exit(0)
+            lines.add(message.decode())
