@@ -86,7 +86,9 @@ class HistoryEvent:
     """One thing that happened; `at` in seconds since 1970 by the server's clock.
 
     `event` is 'granted', 'released', 'expired', 'revoked', 'returned' (as its caller was gone), 'bad', 'quarantined',
-    'restored' or 'reset'.
+    'restored' or 'reset'; or, where somebody administered the pool, 'added', 'changed', 'renamed', 'removed',
+    'configured', 'reserved' or 'resealed'. `owner` is who held the account, or who did that; `token`, for who was
+    granted an account, tells the host, the process and the user of the server, whatever owner was named.
     """
 
     at: float
@@ -95,6 +97,7 @@ class HistoryEvent:
     owner: str
     fence: int
     why: str
+    token: str = ""
 
 
 def status_of(pool: str, figures: Figures, out: Sequence[QuarantineRow]) -> PoolStatus:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _MOST = 1_000_000_000
 _MOST_EXCLUDED = 64
-_IN_SECONDS = ("cooldown", "min_interval")  # of the rules; the scripts know them in milliseconds
+_IN_SECONDS = ("cooldown", "min_interval", "history_age")  # of the rules; the scripts know them in milliseconds
 _LOWEST_RATE, _HIGHEST_RATE = 0.00001, 1_000_000.0  # hand-outs a second
 
 
@@ -55,6 +55,7 @@ class Policy(TypedDict, total=False):
         max_per_owner: how many accounts one owner may hold at a time; who wants more waits until he gives one back.
         cleanup: whether a released account goes to `acquire_for_cleanup` before it goes to others.
         history: how many events are kept for `history` (10,000 by default; 0: none).
+        history_age: seconds after which an event is dropped, at the next one.
     """
 
     cooldown: float | None
@@ -65,6 +66,7 @@ class Policy(TypedDict, total=False):
     max_per_owner: int | None
     cleanup: bool | None
     history: int | None
+    history_age: float | None
 
 
 def _pace(name: str, value: Any) -> int:
@@ -84,6 +86,7 @@ _RULES: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "max_per_owner": ("max_per_owner", lambda name, value: check_whole(name, value, 1, _MOST)),
     "cleanup": ("cleanup", check_flag),
     "history": ("events", lambda name, value: check_whole(name, value, 0, _MOST)),
+    "history_age": ("events_age", lambda name, value: milliseconds(check_seconds(name, value))),
 }
 
 

@@ -80,6 +80,7 @@ class EventRow:
     owner: str
     fence: int
     why: str
+    token: str = ""
 
 
 class OversightFlows:
@@ -235,6 +236,7 @@ def _event_row(number: bytes, fields: list[bytes]) -> EventRow:
         fence=int(known.get(b"fence", "0")),
         why=known.get(b"why", ""),
     )
+        token=known.get(b"token", ""),
 
 
 def _read_json(text: bytes) -> Mapping[str, Any]:

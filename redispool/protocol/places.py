@@ -76,6 +76,8 @@ class PlaceFlows(LeaseFlows):
                     yield from self._choose(request.choice)
                 case kind:
                     raise self._in_vain(request, kind, *reply[1:])
+                case b"sealed":
+                    yield from self._renew_keys(request, reply[1])
 
 
 def _text(stamp: Any) -> str:

@@ -3,7 +3,8 @@
 -- then for each: token, expiry ms, lease}.
 -- ARGV[3] first lease of the page, [4] last one
 --@include leases
-reclaim()
+--@include reading
+if may_write() then reclaim() end
 local reply = {
   now, redis.call('LLEN', MEMBERS), tonumber(redis.call('HGET', META, 'free') or 0), redis.call('ZCARD', LEASES),
   redis.call('ZCARD', COOLING), redis.call('HLEN', REQUESTS), redis.call('ZCARD', DIRTY),

@@ -2,7 +2,8 @@
 -- Returns {places, name, places, name, ...}: what PLACES counts for it; first, since a name may be any word, 'mismatch' too.
 -- ARGV[3] 'members' or 'rotation', [4] first entry of the page, [5] last one
 --@include leases
-if ARGV[3] == 'rotation' then reclaim() end
+--@include reading
+if ARGV[3] == 'rotation' and may_write() then reclaim() end
 local reply = {}
 for _, name in ipairs(redis.call('LRANGE', POOL .. ARGV[3], ARGV[4], ARGV[5])) do
   reply[#reply + 1] = tonumber(redis.call('HGET', PLACES, name) or 0)

@@ -21,7 +21,7 @@ local function record_lease(token, name, seat, owner, ttl, purpose, record)
   write_lease(token, seat, owner, fence, now, purpose)
   redis.call('ZADD', LEASES, expires, token)
   redis.call('SADD', OWNER .. owner, token)
-  record_event('granted', name, owner, fence, purpose)
+  record_event('granted', name, owner, fence, purpose, token)
   return describe(token, seat, fence, now, expires, record)
 end
 

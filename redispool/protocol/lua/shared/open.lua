@@ -44,13 +44,20 @@ local function need_extras()
   end
 end
 
--- Writes to the audit trail.
-local function record_event(event, name, owner, fence, why)
+-- Writes to the audit trail; 'token' tells the host, process and user of who got an account, whatever owner he named.
+local function record_event(event, name, owner, fence, why, token)
   local kept = policy.events or 10000
   if kept == 0 then return end
+  local id
   if why and why ~= '' then
-    redis.call('XADD', EVENTS, 'MAXLEN', '~', kept, '*', 'event', event, 'account', name, 'owner', owner, 'fence', fence, 'why', why)
+    id = redis.call('XADD', EVENTS, 'MAXLEN', '~', kept, '*', 'event', event, 'account', name, 'owner', owner, 'fence', fence,
+      'why', why, 'token', token or '')
+  elseif token then
+    id = redis.call('XADD', EVENTS, 'MAXLEN', '~', kept, '*', 'event', event, 'account', name, 'owner', owner, 'fence', fence, 'token', token)
   else
-    redis.call('XADD', EVENTS, 'MAXLEN', '~', kept, '*', 'event', event, 'account', name, 'owner', owner, 'fence', fence)
+    id = redis.call('XADD', EVENTS, 'MAXLEN', '~', kept, '*', 'event', event, 'account', name, 'owner', owner, 'fence', fence)
+  end
+  if policy.events_age then
+    redis.call('XTRIM', EVENTS, 'MINID', string.format('%.0f', math.max(string.match(id, '^%d+') - policy.events_age, 0)))
   end
 end
