@@ -5,10 +5,12 @@ from __future__ import annotations
 import encodings.idna  # noqa: F401 - else sockets import it later, and a job forked in that instant hangs at its own
 import logging
 import multiprocessing
+import os
 import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -17,6 +19,7 @@ from Exscript.queue import Queue, _call_logger, _PipeHandler  # type: ignore[imp
 from redispool.account import Account, hash_of_name
 from redispool.drivers import Interrupted, interruptible
 from redispool.errors import LeaseLost, NotHeld, RedispoolError
+from redispool.private_key import PrivateKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +53,34 @@ class _Attempt:
     def __init__(self, child: Any) -> None:
         self.child = child
         self.gone = threading.Event()
+
+
+class JobKey(PrivateKey):
+    """A key as a job gets it: Exscript wants a file, and the key's own may be on another host."""
+
+    _file: Any = None
+
+    def get_filename(self) -> str | None:
+        """A file from which this process can read the key."""
+        if self.get_text() is None:
+            return super().get_filename()
+        if self._file is None:
+            self._file = _private_file(self.get_text() or "")
+        return f"/proc/self/fd/{self._file.fileno()}" if isinstance(self._file.name, int) else self._file.name
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_file"}
+
+
+def _private_file(text: str) -> Any:
+    """A file that nobody else can read, which goes when the object does; in memory where there is such a thing."""
+    if hasattr(os, "memfd_create"):
+        file: Any = os.fdopen(os.memfd_create("key"), "w")
+    else:
+        file = NamedTemporaryFile("w")  # noqa: SIM115 - it is closed when nobody has it any more
+    file.write(text)
+    file.flush()
+    return file
 
 
 class PipeHandler(_PipeHandler):  # type: ignore[misc]
@@ -142,8 +173,16 @@ class PipeHandler(_PipeHandler):  # type: ignore[misc]
         if attempt.gone.is_set():
             self.give_back(attempt)
             raise Interrupted
-        with suppress(OSError):
-            self._send_account(account)
+        key = account.get_key()
+        self._send(
+            (
+                loan.number,
+                account.get_name(),
+                account.get_password(),
+                account.get_authorization_password(),
+                JobKey.from_fields(key.fields()) if isinstance(key, PrivateKey) else key,
+            )
+        )
 
     def _release(self, number: Any) -> None:
         with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401 - a job that is forked while a thread imports it hangs, too
 import inspect
 import io
 import multiprocessing
@@ -33,6 +34,16 @@ def terminal(monkeypatch):
     be_a_terminal(monkeypatch.setattr)
 
 
+class Silence:
+    """A null device without a lock: a job that Exscript forks while another thread holds the file's would hang."""
+
+    def write(self, text):
+        pass
+
+    def flush(self):
+        pass
+
+
 @pytest.fixture
 def open_queue(terminal):
     """Opens queues that say nothing; their errors are in `errors`, by the name of the job."""
@@ -47,6 +58,8 @@ def open_queue(terminal):
             **{"max_threads": 4, **options},
         )  # fmt: skip
         queue.errors = errors
+        queue.devnull = Silence()  # install() brings it as well
+        queue._update_verbosity()
         opened.append(queue)
         if manager is not None:
             install(queue, manager)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
 
 import pytest
 
@@ -11,9 +12,10 @@ pytest.importorskip("Exscript")
 
 import Exscript
 from Exscript.account import AccountProxy
+from Exscript.protocols.ssh2 import keymap
 from Exscript.util.decorator import autologin
 
-from redispool import Account, AccountPool
+from redispool import Account, AccountPool, PrivateKey
 from tests.conftest import wait_until
 
 from .queue_program import judged_host, log_in
@@ -118,6 +120,27 @@ def test_an_account_that_needs_no_lock_serves_many_jobs_at_once(manager, queue):
 
     run(queue, [dummy(f"r{number}") for number in range(3)], job)
     assert queue.errors == {}
+
+
+@pytest.mark.parametrize("password", ["", "of the key"])
+def test_a_key_is_there_for_jobs_on_hosts_that_have_no_such_file(manager, queue, tmp_path, password):
+    key_file = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ecdsa", "-N", password, "-f", key_file], check=True)
+    queue.add_account(Account("a", key=PrivateKey.from_file(key_file, password)))
+    public = key_file.with_suffix(".pub").read_text().split()[1]
+    key_file.unlink()
+    loaded = multiprocessing.SimpleQueue()
+
+    def job(job, host, conn):
+        with conn.account_factory(None).context() as account:
+            key = account.get_key()
+            for _ in range(2):  # as Exscript's protocol does
+                found = keymap[key.get_type()].from_private_key_file(key.get_filename(), key.get_password())
+                loaded.put(found.get_base64())
+
+    run(queue, dummy("r1"), job)
+    assert queue.errors == {}
+    assert loaded.get() == loaded.get() == public
 
 
 def test_a_random_account_can_be_asked_for(manager, queue):
