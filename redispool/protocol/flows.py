@@ -120,7 +120,8 @@ class LeaseFlows:
         remaining = None if deadline is None else deadline - self.channel.clock()
         if remaining is not None and remaining <= 0:
             return (yield from self._last_chance(request, timeout))
-        mail = yield from self._block(request, self._slice(request, rank, next_end, remaining), remaining)
+        soon = 0 < next_end < self.slice_seconds * 1000 and (rank or 0) < FIRST_FEW
+        mail = yield from self._block(request, self._slice(request, rank, next_end, remaining), remaining, soon=soon)
         kind = b"again" if mail is None else mail.partition(b"\n")[0]
         if mail is None or kind == b"again":
             return None
@@ -141,8 +142,8 @@ class LeaseFlows:
             seconds = min(seconds, remaining)
         return max(seconds, 0.001)  # 0 would be for ever
 
-    def _block(self, request: Request, seconds: float, remaining: float | None) -> Flow[bytes | None]:
-        longest = random.uniform(0.5, 1.0) * _RECHECK  # noqa: S311
+    def _block(self, request: Request, seconds: float, remaining: float | None, *, soon: bool) -> Flow[bytes | None]:
+        longest = seconds if soon else random.uniform(0.5, 1.0) * _RECHECK  # noqa: S311
         if remaining is not None:
             longest = min(longest, remaining)
         try:
@@ -190,7 +191,6 @@ class LeaseFlows:
         except Exception as error:  # noqa: BLE001 - the caller's own error is the one to be seen
             log.warning("could not cancel a request; what it was granted comes back by its TTL: %s", error)
 
-    def _choose(self, choice: str) -> Flow[None]:
     def _renew_keys(self, request: Request, needed: bytes) -> Flow[None]:
         """The pool is sealed with other keys than ours: get them, or be gone."""
         try:
@@ -199,6 +199,7 @@ class LeaseFlows:
             yield from self._abandon(request)  # it may have waited, or been granted something, before
             raise
 
+    def _choose(self, choice: str) -> Flow[None]:
         """Have the server make a rotation of the accounts that carry the labels; so it is once for each choice."""
         cursor = b"0"
         while True:

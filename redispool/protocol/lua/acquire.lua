@@ -100,11 +100,7 @@ end
 local grants, stopped = take(request)
 if grants then
   if redis.call('HEXISTS', REQUESTS, request.token) == 1 then forget(request) end
-  if policy.pace then -- who is next shall know when
-    local next_name = redis.call('LINDEX', ROTATION, 0)
-    local record = next_name and redis.call('HGET', ACCOUNTS, next_name)
-    if record then wake((first_waiter(next_name, record))) end
-  end
+  if policy.pace then wake((first_of({queue}, ''))) end -- who is next shall know when
   return granted(grants)
 end
 more = more or stopped
