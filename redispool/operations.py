@@ -119,7 +119,7 @@ class Operations(Roster[H]):
         return handle
 
     def acquire_or_keep_place(
-        self, place: Place | None, away: float, owner: Any, choice: Mapping[str, Any] = _NO_CHOICE
+        self, place: Place | None, away: float | None, owner: Any, choice: Mapping[str, Any] = _NO_CHOICE
     ) -> Flow[H | Place]:
         """Take an account if one can be had, else keep a place in the queue (`PlaceFlows.visit`); its handle, or it."""
         request = self._request(owner, None, 0, check_choice(choice))

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from redispool import Account, PoolEmpty
+from redispool import Account, AcquireTimeout, PoolEmpty
 from redispool.protocol.places import Place
 
 from .conftest import wait_until
@@ -101,6 +101,25 @@ def test_a_place_that_lapsed_is_had_again(make_pool, client, pool_name):
     account.release()
     visit(pool, late).release()
     assert pool.status().free == 1
+
+
+def test_the_last_visit_leaves_the_queue(make_pool):
+    pool = make_pool(1)
+    held = pool.acquire_account()
+    place = visit(pool)
+    with pytest.raises(AcquireTimeout):
+        visit(pool, place, None)
+    assert pool.status().waiting == 0
+    held.release()
+    assert pool.status().free == 1
+
+
+def test_the_last_visit_takes_what_is_reserved(make_pool):
+    pool = make_pool(1)
+    held = pool.acquire_account()
+    place = visit(pool)
+    held.release()
+    visit(pool, place, None).release()
 
 
 def test_a_place_for_certain_labels(make_pool):

@@ -34,7 +34,7 @@ class Place:
 class PlaceFlows(LeaseFlows):
     """Acquire without waiting, and without losing one's place."""
 
-    def visit(self, request: Request, place: Place | None, away: float) -> Flow[list[Grant] | Place]:
+    def visit(self, request: Request, place: Place | None, away: float | None) -> Flow[list[Grant] | Place]:
         """Take an account if one can be had, else keep a place in the queue.
 
         An account that comes free for a caller who is away stays reserved until he comes, for a lease's time at most.
@@ -46,26 +46,28 @@ class PlaceFlows(LeaseFlows):
         Args:
             request: what is wanted; the mailbox is the token's own.
             place: the place that the last visit gave.
-            away: seconds until the next visit, if this one is in vain.
+            away: seconds until the next visit at the latest, if this one is in vain; None: there will be none.
 
         Raises:
+            AcquireTimeout: there was none, and there will be no further visit.
             PoolEmpty, PoolExhausted, UnknownAccount, ConfigError: nothing was taken.
         """
-        stamp = "" if place is None else place.stamp
-        result = yield from self._ask(request, stamp, away)
+        presence = _SLACK if away is None else away + _SLACK
+        result = yield from self._ask(request, "" if place is None else place.stamp, presence)
         if place is not None:
-            yield from self.channel.call(
-                scripts.CANCEL, place.token, place.token, "return", request.want, request.count
-            )
+            yield from self.channel.call(scripts.CANCEL, place.token, place.token, "return", request.want, 1)
             if isinstance(result, Place):  # what was reserved may have come to the new token
-                result = yield from self._ask(request, result.stamp, away)
+                result = yield from self._ask(request, result.stamp, presence)
+        if away is None and isinstance(result, Place):
+            yield from self.channel.call(scripts.CANCEL, request.token, request.box, "return", request.want, 1)
+            raise self._timed_out(request, 0.0)
         return result
 
-    def _ask(self, request: Request, stamp: str, away: float) -> Flow[list[Grant] | Place]:
+    def _ask(self, request: Request, stamp: str, presence: float) -> Flow[list[Grant] | Place]:
         while True:
             asked, reply = yield from self.channel.call(
                 scripts.ACQUIRE, request.token, request.box, request.owner, milliseconds(request.ttl), request.want,
-                1, milliseconds(away + _SLACK), int(request.priority * AGING * 1_000_000), stamp, request.options,
+                1, milliseconds(presence), int(request.priority * AGING * 1_000_000), stamp, request.options,
             )  # fmt: skip
             match reply[0]:
                 case b"granted":
@@ -74,10 +76,10 @@ class PlaceFlows(LeaseFlows):
                     return Place(request.token, _text(reply[1]), reply[2] or 0)
                 case b"choose":
                     yield from self._choose(request.choice)
-                case kind:
-                    raise self._in_vain(request, kind, *reply[1:])
                 case b"sealed":
                     yield from self._renew_keys(request, reply[1])
+                case kind:
+                    raise self._in_vain(request, kind, *reply[1:])
 
 
 def _text(stamp: Any) -> str:
