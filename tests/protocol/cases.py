@@ -107,6 +107,10 @@ PLACES = [
         [("acquire", granted()), ("cancel return", [b"cancelled"])], [grant(1060.0)],
     ),
     Case(
+        "reserved meanwhile, at the last visit", "visit", lambda stage: stage.places.visit(ANY, Place("old", "5"), None),
+        [("acquire", waiting()), ("cancel return", [b"cancelled"]), ("acquire", granted())], [grant(1060.0)],
+    ),
+    Case(
         "reserved meanwhile", "visit", lambda stage: stage.places.visit(ANY, Place("old", "5"), 1.0),
         [("acquire", waiting()), ("cancel return", [b"cancelled"]), ("acquire", granted())], [grant(1060.0)],
     ),
