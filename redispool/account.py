@@ -38,6 +38,15 @@ class Home(Protocol):
         """Run a flow to its end, or give what awaits that."""
 
 
+class Hidden:
+    """A value that a traceback with local variables does not show."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
 class Account(LoginKeywords):
     """A user account, as in `Exscript.account`; in a pool, what it does, it does for every host.
 
@@ -216,15 +225,19 @@ class Account(LoginKeywords):
             AccountExists: the pool has an account of that name.
             UnknownAccount: it is no longer in its pool.
         """
-        self.run(self._changing("name", name))
+        self.run(self._changing("name", Hidden(name)))
 
     def set_password(self, password: str) -> None:
         """Change the password; in a pool, every host sees it at its next acquisition."""
-        self.run(self._changing("password", password))
+        hidden = Hidden(password)
+        del password  # a traceback may show what is in a function
+        self.run(self._changing("password", hidden))
 
     def set_authorization_password(self, password: str | None) -> None:
         """Change the authorization password; None: the password serves."""
-        self.run(self._changing("authorization_password", password))
+        hidden = Hidden(password)
+        del password  # a traceback may show what is in a function
+        self.run(self._changing("authorization_password", hidden))
 
     def mark_bad(self, reason: str, cooldown: float | None = None) -> None:
         """Count a failure of the account; at the pool's `max_failures` it is quarantined. It stays held until released.
@@ -297,11 +310,11 @@ class Account(LoginKeywords):
             raise ConfigError(f"account {self.name!r} is in no pool, which could count its failures")
         return self._home.operations.oversight
 
-    def _changing(self, attribute: str, value: Any) -> Generator[Any, Any, None]:
-        _CHECKS[attribute](value)
+    def _changing(self, attribute: str, hidden: Hidden) -> Generator[Any, Any, None]:
+        _CHECKS[attribute](hidden.value)
         if self._home is not None:
-            yield from self._home.operations.rewrite(self, attribute, value)
-        setattr(self, attribute, value)
+            yield from self._home.operations.rewrite(self, attribute, hidden)
+        setattr(self, attribute, hidden.value)
         self.changed_event(self)
 
 

@@ -49,7 +49,12 @@ _OUTAGE_REPLIES = ("UNBLOCKED", "LOADING", "READONLY", "CLUSTERDOWN", "TRYAGAIN"
 
 
 def translated(error: Exception) -> Exception:
-    """A client library's error as the flows know it: an outage, foreign data, or itself."""
+    """A client library's error as the flows know it: an outage, foreign data, or itself.
+
+    It comes without the frames of the client library, whose locals a traceback might show: passwords and commands.
+    """
+    if isinstance(error, redis.RedisError | OSError):
+        error.__cause__ = error.__context__ = error.__traceback__ = None
     if isinstance(error, _OUTAGE) and not isinstance(error, _REFUSED):
         return Unavailable(error)
     if isinstance(error, ResponseError):
@@ -61,6 +66,8 @@ def translated(error: Exception) -> Exception:
                 "a key where redispool keeps its data holds something else; remove it, or use another namespace "
                 f"or pool name ({text})"
             )
+        if text.startswith("user_script:"):  # Lua's own error, and not that of a command which it called
+            return ProtocolMismatch(f"a script found data that redispool did not write ({text})")
     return error
 
 

@@ -81,12 +81,13 @@ class AccountPool:
         check_seconds("patience", patience)
         rules = check_policy(policy)
         client = client_from(redis)
-        del redis  # its URL may have a password
         channel = PoolChannel(keys, patience=patience, seal=seal, caller=partial(caller_name, user_of(client)))
         self._wire = Wire(private_client(client))
+        user = user_of(client)
+        del redis, client  # they may have a password
         self._operations: Operations[Handle] = Operations(
             channel, slice_seconds(self._wire.client), seal, terms, Handle, self, keeper,
-            keep_members=name is None, user=user_of(client),
+            keep_members=name is None, user=user,
         )  # fmt: skip
         self._keeper_wire: Wire | None = None
         if name is None:

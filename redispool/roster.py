@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Iterable, MutableMapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from redispool.account import Account, hash_of_name
+from redispool.account import Account, Hidden, hash_of_name
 from redispool.errors import ConfigError
 from redispool.lease import Handle, Lease
 from redispool.protocol.membership import MemberFlows
@@ -96,24 +96,24 @@ class Roster(Generic[H]):
             if member is not None and name not in held:
                 member._home = None  # noqa: SLF001
 
-    def rewrite(self, account: Account, attribute: str, value: Any) -> Flow[None]:
+    def rewrite(self, account: Account, attribute: str, hidden: Hidden) -> Flow[None]:
         """Change one attribute of an account for every host."""
         old = account.name
 
         def change(record: bytes) -> tuple[str, str, bytes]:
             changed = self._decode(old, record)
-            setattr(changed, attribute, value)
+            setattr(changed, attribute, hidden.value)
             return changed.name, changed.account_hash, encode(changed, self._seal, self.name)
 
         yield from self._membership.replace(old, account.account_hash, change)
         if attribute == "name":
             for lease in self._held():
                 if lease.account == old:
-                    lease.account = value
+                    lease.account = hidden.value
             member = self._members.pop(old, None)
             if member is not None:
-                member.name = value
-                self._members[value] = member
+                member.name = hidden.value
+                self._members[member.name] = member
 
     def reseal(self, progress: Callable[[int, int], None] | None) -> Flow[int]:
         """Seal every record anew with the first key; how many that were."""

@@ -75,15 +75,19 @@ class Account(blocking.Account):
 
     async def set_name(self, name: str) -> None:
         """See `redispool.Account.set_name`."""
-        await self.run(self._changing("name", name))
+        await self.run(self._changing("name", blocking.Hidden(name)))
 
     async def set_password(self, password: str) -> None:
         """See `redispool.Account.set_password`."""
-        await self.run(self._changing("password", password))
+        hidden = blocking.Hidden(password)
+        del password  # a traceback may show what is in a function
+        await self.run(self._changing("password", hidden))
 
     async def set_authorization_password(self, password: str | None) -> None:
         """See `redispool.Account.set_authorization_password`."""
-        await self.run(self._changing("authorization_password", password))
+        hidden = blocking.Hidden(password)
+        del password  # a traceback may show what is in a function
+        await self.run(self._changing("authorization_password", hidden))
 
     async def mark_bad(self, reason: str, cooldown: float | None = None) -> None:
         """See `redispool.Account.mark_bad`."""

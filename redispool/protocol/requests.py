@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Grant:
     acquired_at: float  # seconds since 1970, the server's clock
     expires_at: float
     valid_until: float  # our own monotonic clock; never later than the server's end of the lease
-    record: bytes
+    record: bytes = field(repr=False)
 
     @property
     def account(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 
 PROTOCOL_VERSION = "1"
@@ -17,7 +17,7 @@ class Script:
     """A script as the server gets it."""
 
     name: str
-    text: str
+    text: str = field(repr=False)
     sha: str
 
 

@@ -281,6 +281,7 @@ def test_what_sealing_costs_is_printed(make_pool, server, client, keys, capsys):
     with capsys.disabled():
         print(
             f"\n[{server.kind}] acquire and release: {plain:.0f} us plain, {sealed:.0f} us sealed; "
-            f"of which opening the record {opening:.0f}; a script on the server: {plain_server:.1f} and {sealed_server:.1f} us"
+            f"of which opening the record {opening:.0f}; "
+            f"a script on the server: {plain_server:.1f} and {sealed_server:.1f} us"
         )
     assert redis.Redis(port=server.port).hget(f"redispool:{{{keys.pool}-s}}:meta", "sealed")

@@ -1,6 +1,8 @@
 -- Guarantees: who may not write the records (see redispool/acl.py) is refused before anything changes; the audit trail tells who did what.
 --@include open
-redis.call('HDEL', ACCOUNTS, '') -- no account is called so
+if redis.acl_check_cmd and not redis.acl_check_cmd('HSET', ACCOUNTS, '', '') then
+  return redis.error_reply('NOPERM this user may not administer the pool; see redispool acl')
+end
 local caller = string.match(ARGV[2], '\n(.*)$') or ''
 
 -- Writes to the audit trail what became of accounts: one entry each, or one for a crowd.
