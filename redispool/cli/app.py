@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from redispool.cli import accounts, files, looking, routes, ruling
 from redispool.cli.demo.command import demo
+from redispool.cli.events import events
 from redispool.cli.exits import ExitStatus, end_on_signals, reason_of, status_of
 from redispool.cli.options import Settings
 from redispool.cli.run import run as run_command
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 app = typer.Typer(
     help="Share a pool of login accounts among any number of workers on any number of hosts, through Redis.",
@@ -48,7 +50,25 @@ def _options(
     settings.no_color = no_color
 
 
+_COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
+    "Looking": {
+        "pools": looking.pools, "status": looking.status, "waiting": looking.waiting, "show": looking.show,
+        "events": events,
+    },
+    "Accounts": {
+        "add": accounts.add, "import": files.import_, "export": files.export, "remove": accounts.remove,
+        "rename": accounts.rename, "set-password": accounts.set_password,
+    },
+    "Ruling": {
+        "quarantine": ruling.quarantine, "restore": ruling.restore, "reserve": ruling.reserve,
+        "release": ruling.release, "configure": ruling.configure,
+    },
+}  # fmt: skip
 app.command("run", context_settings={"allow_interspersed_args": False})(run_command)
+for panel, commands in _COMMANDS.items():
+    for name, command in commands.items():
+        app.command(name, rich_help_panel=panel)(command)
+app.add_typer(routes.app, name="routes", rich_help_panel="Ruling")
 app.command()(demo)
 
 

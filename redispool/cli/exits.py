@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import redis
 
-from redispool.errors import AcquireTimeout, ConfigError
+from redispool.errors import AcquireTimeout, ConfigError, RedispoolError
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -45,7 +45,7 @@ def reason_of(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     if status_of(error) is ExitStatus.NO_SERVER:
         return f"cannot reach the Redis server: {text.removesuffix('.')}. Check --url or REDISPOOL_URL."
-    if status_of(error) is ExitStatus.FAILED:
+    if status_of(error) is ExitStatus.FAILED and not isinstance(error, RedispoolError):
         return f"{type(error).__name__}: {text} (--debug shows where)"
     return text
 

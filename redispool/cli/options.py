@@ -14,6 +14,7 @@ from redispool.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+NAMESPACE = "redispool"  # of pools whose keys were given no other
 _AS_WIDE_AS_IT_GETS = 10_000  # characters; who reads a pipe wants whole names
 
 
@@ -51,6 +52,11 @@ UrlOption: TypeAlias = Annotated[
 NamespaceOption: TypeAlias = Annotated[
     str, typer.Option("--namespace", envvar="REDISPOOL_NAMESPACE", metavar="NAME", help="What all keys begin with.")
 ]
+PoolArgument: TypeAlias = Annotated[str, typer.Argument(metavar="POOL", help="The pool's name.")]
+OptionalPool: TypeAlias = Annotated[
+    str | None, typer.Argument(metavar="[POOL]", help="The pool's name; all pools if not given.")
+]
+YesOption: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
 
 

@@ -16,7 +16,7 @@ from redispool import AccountManager
 from redispool.arguments import check_seconds, check_ttl
 from redispool.cli.exits import ExitStatus
 from redispool.cli.minder import PASSED_ON, Minder, Order, Outcome
-from redispool.cli.options import NamespaceOption, Settings, UrlOption, labels_from
+from redispool.cli.options import NAMESPACE, NamespaceOption, Settings, UrlOption, labels_from
 from redispool.connect import connect
 from redispool.errors import ConfigError, LeaseLost
 
@@ -46,7 +46,7 @@ def run(
     ] = None,
     grace: Annotated[float, typer.Option(help="Seconds from SIGTERM to SIGKILL.")] = 5.0,
     url: UrlOption = None,
-    namespace: NamespaceOption = "redispool",
+    namespace: NamespaceOption = NAMESPACE,
 ) -> None:
     """Lease an account, run a command with it, and give it back.
 

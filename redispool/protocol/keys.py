@@ -59,6 +59,11 @@ class PoolKeys:
         return f"{self.namespace}:{{{self.pool}}}:meta"
 
     @property
+    def members(self) -> str:
+        """The list of the names, in the order added."""
+        return f"{self.namespace}:{{{self.pool}}}:members"
+
+    @property
     def accounts(self) -> str:
         """The hash of the records."""
         return f"{self.namespace}:{{{self.pool}}}:accounts"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from redispool.errors import ConfigError, NotHeld, ProtocolMismatch
 from redispool.protocol import scripts
 from redispool.protocol.commands import Flow, Plain
+from redispool.protocol.foreign import understood
 from redispool.protocol.requests import Grant, read_grant
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class OversightFlows:
             now, accounts, free, _, cooling, waiting, to_clean, out, policy, count = reply[:10]
             for token, expires, entry in zip(reply[10::3], reply[11::3], reply[12::3], strict=True):
                 if entry:  # else the index went astray; the lease ends at its time
-                    row = _lease_row(token, expires, entry)
+                    row = understood(f"the lease of token {token!r}", _lease_row, token, expires, entry)
                     rows[row.token] = row
             if count < _PAGE:
                 by_age = tuple(sorted(rows.values(), key=lambda row: row.fence))
@@ -118,7 +119,7 @@ class OversightFlows:
             words = ("HSCAN", self.channel.keys.quarantine, cursor, "COUNT", _PAGE)
             _, (cursor, found) = yield from self.channel.send(Plain(words))
             for name, entry in zip(found[::2], found[1::2], strict=True):
-                row = _quarantine_row(name, entry)
+                row = understood(f"the quarantine of {name!r}", _quarantine_row, name, entry)
                 rows[row.account] = row
             if cursor == b"0":
                 return sorted(rows.values(), key=lambda row: row.since)
@@ -130,9 +131,8 @@ class OversightFlows:
         while True:
             _, (cursor, *found) = yield from self.channel.call(scripts.WAITING, cursor)
             for token, stamp, entry in zip(found[::3], found[1::3], found[2::3], strict=True):
-                _, owner, _, since, want, options = entry.decode("utf-8", "replace").split("\n", 5)
-                name = token.decode("utf-8", "replace")
-                rows[name] = WaiterRow(name, float(stamp), owner, int(since) / 1000, want, _read_json(options.encode()))
+                row = understood(f"the request of token {token!r}", _waiter_row, token, stamp, entry)
+                rows[row.token] = row
             if cursor == b"0":
                 return sorted(rows.values(), key=lambda row: row.stamp)
 
@@ -143,7 +143,7 @@ class OversightFlows:
         while len(found) < limit:
             words = ("XREVRANGE", self.channel.keys.events, last, "-", "COUNT", _EVENTS_PAGE)
             _, page = yield from self.channel.send(Plain(words))
-            rows = [_event_row(*entry) for entry in page]
+            rows = [understood(f"event {entry[0]!r}", event_row, *entry) for entry in page]
             found += [row for row in rows if account is None or row.account == account]
             if len(page) < _EVENTS_PAGE:
                 break
@@ -221,12 +221,19 @@ def _lease_row(token: bytes, expires: bytes, entry: bytes) -> LeaseRow:
     return LeaseRow(token.decode("utf-8", "replace"), seat, owner, int(fence), int(since) / 1000, ends, purpose)
 
 
+def _waiter_row(token: bytes, stamp: bytes, entry: bytes) -> WaiterRow:
+    _, owner, _, since, want, options = entry.decode("utf-8", "replace").split("\n", 5)
+    name = token.decode("utf-8", "replace")
+    return WaiterRow(name, float(stamp), owner, int(since) / 1000, want, _read_json(options.encode()))
+
+
 def _quarantine_row(name: bytes, entry: bytes) -> QuarantineRow:
     since, by, reason = entry.decode("utf-8", "replace").split("\n", 2)
     return QuarantineRow(name.decode("utf-8", "replace"), int(since) / 1000, by, reason)
 
 
-def _event_row(number: bytes, fields: list[bytes]) -> EventRow:
+def event_row(number: bytes, fields: list[bytes]) -> EventRow:
+    """The event that an entry of the stream tells of."""
     known = {fields[i]: fields[i + 1].decode("utf-8", "replace") for i in range(0, len(fields) - 1, 2)}
     return EventRow(
         at=int(number.partition(b"-")[0]) / 1000,
@@ -235,12 +242,16 @@ def _event_row(number: bytes, fields: list[bytes]) -> EventRow:
         owner=known.get(b"owner", ""),
         fence=int(known.get(b"fence", "0")),
         why=known.get(b"why", ""),
-    )
         token=known.get(b"token", ""),
+    )
 
 
 def _read_json(text: bytes) -> Mapping[str, Any]:
+    return understood("the pool's policy, or an option of a request,", _object_in, text)
+
+
+def _object_in(text: bytes) -> Mapping[str, Any]:
     found = json.loads(text) if text else {}
     if not isinstance(found, dict):
-        raise ProtocolMismatch("the pool's policy, or an option of a request, is none that redispool wrote")
+        raise TypeError
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import pytest
 
@@ -10,6 +11,7 @@ from redispool import Account, AccountPool
 from tests.conftest import wait_until
 from tests.servers import Server
 
+from .nursery import Nursery
 from .terminals import Running
 
 _numbers = itertools.count(1)
@@ -18,14 +20,17 @@ _numbers = itertools.count(1)
 class Shell:
     """Runs commands on a namespace of its own, and opens its pools."""
 
-    def __init__(self, server):
+    def __init__(self, server, nursery):
         self.server = server
+        self.nursery = nursery
         self.namespace = f"cli-{next(_numbers)}"
         self.running = []
 
     def start(self, *words, **options):
         """Start a command."""
         settings = {"REDISPOOL_URL": self.server.url, "REDISPOOL_NAMESPACE": self.namespace}
+        if "command" not in options:
+            settings["nursery"] = self.nursery
         self.running.append(Running(*words, **{**settings, **options}))
         return self.running[-1]
 
@@ -39,6 +44,21 @@ class Shell:
         status, output = self.run(*words, **options)
         assert status == 0, output
         return output
+
+    def both(self, *words, **options):
+        """The output of a command that must succeed, in a pipe and on a terminal."""
+        started = [self.start(*words, terminal=terminal, **options) for terminal in (False, True)]
+        for running in started:
+            assert running.end() == 0, running.output
+        piped, shown = (running.output.replace("\r\n", "\n") for running in started)
+        assert "\x1b" not in piped
+        assert max(map(len, re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()), default=0) <= 80
+        return piped, shown
+
+    def client_knows(self, pool):
+        """Whether there is anything of a pool on the server."""
+        with self.server.client() as client:
+            return bool(client.keys(f"{self.namespace}:{{{pool}}}:*")) or bool(client.exists(f"{self.namespace}:pools"))
 
     def pool(self, accounts=0, name="default", **options):
         """Opens a pool, with so many accounts 'a1', 'a2', ... or with the accounts given."""
@@ -54,18 +74,25 @@ def cli_server():
     running.remove()
 
 
+@pytest.fixture(scope="session")
+def nursery():
+    one = Nursery()
+    yield one
+    one.close()
+
+
 @pytest.fixture
-def shell(cli_server):
-    one = Shell(cli_server)
+def shell(cli_server, nursery):
+    one = Shell(cli_server, nursery)
     yield one
     for running in one.running:
         running.stop()
 
 
 @pytest.fixture
-def own_shell(own_server):
+def own_shell(own_server, nursery):
     """On a server that the test may kill."""
-    one = Shell(own_server())
+    one = Shell(own_server(), nursery)
     yield one
     for running in one.running:
         running.stop()

@@ -17,6 +17,8 @@ import psutil
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .nursery import Nursery
+
 COMMAND = (sys.executable, "-m", "redispool.cli")
 
 
@@ -33,6 +35,7 @@ class Running:
         terminal: bool = False,
         command: Sequence[str] = COMMAND,
         stdin: str | None = None,
+        nursery: Nursery | None = None,
         **environment: str,
     ) -> None:
         self.output = ""
@@ -44,19 +47,26 @@ class Running:
             fcntl.ioctl(writing, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         else:
             self._reading, writing = os.pipe()
-        self.process = subprocess.Popen(
-            [*command, *words],
-            stdin=writing if terminal else subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-            stdout=writing,
-            stderr=writing,
-            env={**kept, **settings},
-            start_new_session=True,
-            preexec_fn=_take_the_terminal if terminal else None,  # noqa: PLW1509 - one system call, no lock
-        )
+        environment = {**kept, **settings}
+        reading, feeding = (os.dup(writing), None) if terminal else os.pipe()
+        if feeding is not None:
+            os.write(feeding, (stdin or "").encode())
+            os.close(feeding)
+        files = (reading, writing, writing)
+        if nursery is None:
+            self.process = subprocess.Popen(
+                [*command, *words],
+                stdin=reading,
+                stdout=writing,
+                stderr=writing,
+                env=environment,
+                start_new_session=True,
+                preexec_fn=_take_the_terminal if terminal else None,  # noqa: PLW1509 - one system call, no lock
+            )
+        else:
+            self.process = nursery.start(list(words), files, environment, terminal=terminal)
+        os.close(reading)
         os.close(writing)
-        if self.process.stdin is not None:
-            self.process.stdin.write(stdin.encode())
-            self.process.stdin.close()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 

@@ -1,0 +1,115 @@
+"""The command `redispool events`: what happened, and what happens."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from itertools import chain
+from typing import TYPE_CHECKING, Annotated, Any
+
+import redis
+import typer
+from rich.text import Text
+
+from redispool.cli.options import NAMESPACE, JsonOption, NamespaceOption, OptionalPool, UrlOption, plain
+from redispool.cli.site import Report, Site
+from redispool.cli.tables import clock, table
+from redispool.drivers import Wire, run
+from redispool.errors import ConfigError
+from redispool.protocol.channel import Channel
+from redispool.protocol.commands import Plain
+from redispool.protocol.keys import PoolKeys
+from redispool.protocol.oversight import EventRow, event_row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from rich.table import Table
+
+    from redispool.status import HistoryEvent
+
+_PATIENCE = 30.0  # seconds to ride out an outage while events are followed
+_SLICE_MS = 1000  # of one XREAD
+_PAGE = 500
+_STYLES = {"expired": "yellow", "revoked": "red", "bad": "yellow", "quarantined": "red", "restored": "green"}
+
+
+def events(
+    ctx: typer.Context,
+    pool: OptionalPool = None,
+    account: Annotated[str | None, typer.Option(help="Only of this account.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many of the last ones.")] = 20,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with those to come, until Ctrl-C.")] = False,
+    url: UrlOption = None,
+    namespace: NamespaceOption = NAMESPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what happened: who got what, when, and why it came back. The newest is last.
+
+    JSON: an object a line with pool, at (seconds since 1970), event, account, owner, fence, why. The events are added,
+    granted, released, expired, revoked, returned, bad, quarantined, restored, removed, reset and the like.
+    """
+    site, report = Site.at(url, namespace), Report(ctx, as_json)
+    pools = site.pools(pool)
+    if follow:
+        if isinstance(site.client, redis.RedisCluster) and len(pools) != 1:
+            raise ConfigError("on a cluster, --follow needs the name of one pool")
+        _follow(site, report, [one.name for one in pools], account, limit)
+        return
+    found = [(one.name, row) for one in pools for row in reversed(one.history(account, limit=limit))]
+    found.sort(key=lambda pair: pair[1].at)
+    if as_json:
+        for name, row in found[-limit:]:
+            _tell(report, name, row)
+    else:
+        report.console.print(event_table(found[-limit:]) if found else "Nothing is known to have happened.")
+
+
+def event_table(rows: Iterable[tuple[str, HistoryEvent]]) -> Table:
+    """The events, each with the name of its pool, as a table."""
+    cells = [
+        (clock(row.at), pool, Text(plain(row.event), _STYLES.get(row.event, "")), row.account, row.owner, row.why)
+        for pool, row in rows
+    ]
+    return table(["When", "Pool", "Event", "Account", "Who", "+Why"], cells)
+
+
+def _tell(report: Report, pool: str, row: HistoryEvent | EventRow) -> None:
+    if report.as_json:
+        report.write({"pool": pool, **asdict(row)})
+        return
+    why = f": {row.why}" if row.why else ""
+    line = Text(f"{clock(row.at)} ")
+    line.append(f"{plain(pool)} ", "dim").append(plain(row.event), _STYLES.get(row.event, ""))
+    line.append(plain(f" {row.account} {row.owner}{why}"))
+    report.console.print(line, soft_wrap=True)
+
+
+def _follow(site: Site, report: Report, pools: list[str], account: str | None, limit: int) -> None:
+    """Tell the last events and those to come, none twice and none left out."""
+    streams = {PoolKeys(site.namespace, name).events: name for name in pools}
+    wire, channel = Wire(site.client), Channel(patience=_PATIENCE)
+
+    def send(*words: Any) -> Any:
+        return run(channel.send(Plain(words)), wire)[1]
+
+    seen = dict.fromkeys(streams, b"0-0")
+    last: list[tuple[str, EventRow]] = []
+    for key, name in streams.items():
+        entries = send("XREVRANGE", key, "+", "-", "COUNT", limit)
+        if entries:
+            seen[key] = entries[0][0]
+        last += ((name, event_row(*entry)) for entry in entries)
+    last.sort(key=lambda pair: pair[1].at)
+    for name, row in chain(last[-limit:], _coming(send, streams, seen)):
+        if account in (None, row.account):
+            _tell(report, name, row)
+
+
+def _coming(send: Any, streams: dict[str, str], seen: dict[str, bytes]) -> Iterator[tuple[str, EventRow]]:
+    """The events as they come, each with the name of its pool."""
+    while streams:
+        words = ("XREAD", "COUNT", _PAGE, "BLOCK", _SLICE_MS, "STREAMS", *streams, *(seen[key] for key in streams))
+        for key, entries in send(*words) or ():
+            seen[key.decode()] = entries[-1][0]
+            for entry in entries:
+                yield streams[key.decode()], event_row(*entry)
