@@ -26,7 +26,13 @@ class Snapshot:
     held: dict[str, tuple[str, str, int]]  # token -> seat, owner, fence
     leases: dict[str, float]
     cooling: dict[str, float]
-    requests: dict[str, tuple[str, str]]  # token -> mailbox, what it wants
+    dirty: dict[str, float]
+    quarantine: set[str]
+    labels: dict[str, set[str]]
+    chosen: dict[str, list[str]]  # choice of labels -> its rotation
+    chosen_places: dict[str, dict[str, int]]
+    carriers: dict[str, set[str]]
+    requests: dict[str, tuple[str, str, str]]  # token -> mailbox, what it wants, and how
     queues: dict[str, dict[str, float]]  # what is wanted -> token -> stamp
     idle: dict[str, list[str]]
     locks: dict[str, str]
@@ -52,8 +58,10 @@ def snapshot(client: Client, namespace: str, pool: str) -> Snapshot:
     records = client.hgetall(start + "accounts")
     held = {_text(token): _text(entry).split("\n") for token, entry in client.hgetall(start + "held").items()}
     requests = {
-        _text(token): _text(entry).split("\n", 3) for token, entry in client.hgetall(start + "requests").items()
+        _text(token): _text(entry).split("\n", 5) for token, entry in client.hgetall(start + "requests").items()
     }
+    heads = {_text(name): _text(record.split(b"\n", 1)[0]).split("\t") for name, record in records.items()}
+    ready = [_text(choice) for choice in client.hkeys(start + "choices") if choice.startswith(b"\t")]
     locks = {seat: client.get(key) for seat, key in _by_index(client, start + "lock:").items()}
     queues = {"": client.zrange(start + "queue", 0, -1, withscores=True)}
     for name, key in _by_index(client, start + "queue:").items():
@@ -63,13 +71,22 @@ def snapshot(client: Client, namespace: str, pool: str) -> Snapshot:
         members=[_text(name) for name in client.lrange(start + "members", 0, -1)],
         rotation=[_text(name) for name in client.lrange(start + "rotation", 0, -1)],
         places={_text(name): int(count) for name, count in client.hgetall(start + "places").items()},
-        sessions={_text(name): int(record.split(b"\n", 1)[0].split(b"\t", 1)[0]) for name, record in records.items()},
+        sessions={name: int(head[0]) for name, head in heads.items()},
         hashes={_text(digest): _text(name) for digest, name in client.hgetall(start + "hashes").items()},
         free=int(client.hget(start + "meta", "free") or 0),
         held={token: (entry[0], entry[1], int(entry[2])) for token, entry in held.items()},
         leases={_text(token): end for token, end in client.zrange(start + "leases", 0, -1, withscores=True)},
         cooling={_text(seat): end for seat, end in client.zrange(start + "cooling", 0, -1, withscores=True)},
-        requests={token: (words[0], words[3]) for token, words in requests.items()},
+        dirty={_text(seat): since for seat, since in client.zrange(start + "dirty", 0, -1, withscores=True)},
+        quarantine={_text(name) for name in client.hkeys(start + "quarantine")},
+        labels={name: {label for label in head[1:] if label} for name, head in heads.items()},
+        chosen={choice: [_text(name) for name in client.lrange(f"{start}rotation{choice}", 0, -1)] for choice in ready},
+        chosen_places={
+            choice: {_text(name): int(count) for name, count in client.hgetall(f"{start}places{choice}").items()}
+            for choice in ready
+        },
+        carriers={choice: {_text(name) for name in client.smembers(f"{start}carriers:{choice}")} for choice in ready},
+        requests={token: (words[0], words[4], words[5]) for token, words in requests.items()},
         queues={name: {_text(token): stamp for token, stamp in queue} for name, queue in queues.items()},
         idle={
             name: [_text(number) for number in client.lrange(key, 0, -1)]
@@ -106,6 +123,18 @@ def _check_rotation(shot: Snapshot, most_accounts: int | None) -> None:
             assert has_turn == bool(shot.idle.get(name)), f"{name} has a turn and no idle seat, or the reverse"
 
 
+def _check_choices(shot: Snapshot) -> None:
+    for choice, rotation in shot.chosen.items():
+        places = shot.chosen_places[choice]
+        counted = dict(Counter(rotation))
+        assert counted == {name: abs(count) for name, count in places.items()}, f"places of {choice!r}"
+        carriers = {name for name, labels in shot.labels.items() if set(choice.strip("\t").split("\t")) <= labels}
+        assert shot.carriers[choice] == carriers, f"carriers of {choice!r}"
+        for name in shot.sessions:
+            in_turn = name in carriers and shot.places.get(name, 0) > 0
+            assert (places.get(name, 0) > 0) == in_turn, f"{name} in the rotation of {choice!r}: {shot}"
+
+
 def _free_seats(shot: Snapshot) -> list[str]:
     free = []
     for name, sessions in shot.sessions.items():
@@ -119,12 +148,14 @@ def _free_seats(shot: Snapshot) -> list[str]:
 def _check_seats(shot: Snapshot) -> None:
     free = _free_seats(shot)
     assert shot.free == len(free), f"free says {shot.free}, and {len(free)} seats are free"
-    whereabouts = Counter(free) + Counter(seat for seat, _, _ in shot.held.values()) + Counter(list(shot.cooling))
+    whereabouts = Counter([*free, *(seat for seat, _, _ in shot.held.values()), *shot.cooling, *shot.dirty])
     for name, sessions in shot.sessions.items():
         for number in range(1, sessions + 1):
             seat = seat_of(name, number)
-            assert whereabouts[seat] == 1, f"seat {seat!r} is in {whereabouts[seat]} places: {shot}"
+            out = name in shot.quarantine and seat not in shot.locks
+            assert out or whereabouts[seat] == 1, f"seat {seat!r} is in {whereabouts[seat]} places: {shot}"
     assert max(whereabouts.values(), default=1) == 1, f"a seat is in two places: {whereabouts}"
+    assert not {account_of(seat) for seat in free} & shot.quarantine, "an account in quarantine can be had"
     assert set(shot.idle) <= set(shot.sessions), "idle seats of an account that is no member"
 
 
@@ -141,13 +172,17 @@ def _check_leases(shot: Snapshot, *, strict: bool) -> None:
         assert set(shot.locks) <= {seat for seat, _, _ in shot.held.values()}, "a lock without a lease"
 
 
-def _check_waiters(shot: Snapshot, *, strict: bool) -> None:
+def _check_waiters(shot: Snapshot, *, strict: bool, barred: bool) -> None:
     waiting = {token: name for name, tokens in shot.queues.items() for token in tokens}
     assert len(waiting) == sum(map(len, shot.queues.values())), "a token waits in two queues"
-    assert waiting == {token: want for token, (_, want) in shot.requests.items()}
-    for token, (box, want) in shot.requests.items():
-        had = shot.free if want == "" else shot.places.get(want, 0)
-        assert box not in shot.alive or had <= 0, f"{token} waits for {want!r}, which is free"
+    assert waiting == {token: want for token, (_, want, _) in shot.requests.items()}
+    for token, (box, want, _) in shot.requests.items():
+        free = {name for name, places in shot.places.items() if places > 0}
+        if want.startswith("\t"):
+            free &= shot.carriers.get(want, set())
+        elif want:
+            free &= {want}
+        assert barred or box not in shot.alive or not free, f"{token} waits for {want!r}, which is free"
     # a mailbox that many share stays a while, with or without anybody who waits at it
     alone = {box for box in shot.alive | shot.mailboxes if not box.startswith("shared:")}
     assert alone & shot.alive <= set(shot.requests), "presence of somebody who does not wait"
@@ -156,18 +191,26 @@ def _check_waiters(shot: Snapshot, *, strict: bool) -> None:
 
 
 def check(
-    client: Client, namespace: str, pool: str, *, strict: bool = True, most_accounts: int | None = None
+    client: Client,
+    namespace: str,
+    pool: str,
+    *,
+    strict: bool = True,
+    barred: bool = False,
+    most_accounts: int | None = None,
 ) -> Snapshot:
     """Assert that every seat is in exactly one place, and that no index disagrees with another; what was found.
 
-    Where it is not strict, there may be locks that an operator set, and mail for those who died. Given how many
-    accounts there were at most, the rotation must be within twice that (it shrinks only by being read).
+    Where it is not strict, there may be locks that an operator set, and mail for those who died. Who is barred may wait
+    though an account is free: by a policy, or by somebody before him who wants several. Given how many accounts there
+    were at most, the rotation must be within twice that (it shrinks only by being read).
     """
     shot = snapshot(client, namespace, pool)
     assert len(set(shot.members)) == len(shot.members)
     assert set(shot.members) == set(shot.sessions) == set(shot.hashes.values())
     _check_rotation(shot, most_accounts)
+    _check_choices(shot)
     _check_seats(shot)
     _check_leases(shot, strict=strict)
-    _check_waiters(shot, strict=strict)
+    _check_waiters(shot, strict=strict, barred=barred)
     return shot

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from redispool import Account, AccountPool, ProtocolMismatch
+from redispool import Account, AccountPool, AcquireTimeout, ProtocolMismatch
 from redispool.protocol.keys import PoolKeys
+from tests import invariants
 
 
 @pytest.fixture
@@ -66,3 +67,36 @@ def test_an_owner_whose_index_went_astray_is_released_nevertheless(make_pool, cl
     client.sadd(f"redispool:{{{keys.pool}}}:owner:me", "ghost")
     assert pool.release_accounts("me") >= 1
     assert pool.status().held == 0
+
+
+def test_a_lock_of_the_wrong_type_is_an_error_and_costs_no_seat(make_pool, client, keys):
+    pool = make_pool([Account("a1")])
+    lock = f"redispool:{{{keys.pool}}}:lock:a1"
+    client.rpush(lock, "somebody's own")
+    for account in (None, "a1", None):
+        with pytest.raises(ProtocolMismatch, match="holds something else"):
+            pool.acquire_account(account, timeout=0)
+    client.delete(lock)
+    pool.acquire_account(timeout=0).release()
+    invariants.check(client, "redispool", keys.pool)
+
+
+def test_a_lock_that_an_operator_deleted_frees_its_seat_once(make_pool, client, keys):
+    pool = make_pool([Account("a1"), Account("a2")])
+    held = pool.acquire_account()
+    client.delete(f"redispool:{{{keys.pool}}}:lock:a1")
+    pool.add_account(Account("a1", max_sessions=2))  # which looks at each lock
+    pool.add_account(Account("a1"))
+    held.release()
+    assert pool.status().free == 2
+
+
+def test_an_account_that_is_renamed_under_an_operators_lock_comes_when_that_ends(make_pool, client, keys):
+    pool = make_pool([Account("a1")])
+    client.set(f"redispool:{{{keys.pool}}}:lock:a1", "maintenance", px=200)
+    with pytest.raises(AcquireTimeout):
+        pool.acquire_account(timeout=0)
+    pool.get_account_from_name("a1").set_name("b1")
+    with pool.lease(timeout=5) as account:
+        assert account.name == "b1"
+    invariants.check(client, "redispool", keys.pool)

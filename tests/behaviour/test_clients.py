@@ -81,7 +81,7 @@ def test_who_has_no_key_or_another_cannot_read_and_holds_nothing(make_pool):
     for cipher in (None, NEXT_KEY):
         stranger = make_pool(cipher=cipher)
         for _ in range(2):
-            with pytest.raises(SealError, match="is sealed.*REDISPOOL_KEY"):
+            with pytest.raises(SealError, match=r"is sealed.*REDISPOOL_KEY"):
                 stranger.acquire_account()
         with pytest.raises(SealError):
             stranger.get_account_from_name("a1")

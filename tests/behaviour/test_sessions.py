@@ -203,3 +203,16 @@ def test_an_account_may_need_a_lock_no_more_and_again(make_pool, queue_up):
         pool.acquire_account(timeout=0)
     held.release()
     pool.acquire_account(timeout=0).release()
+
+
+def test_an_account_added_again_with_fewer_sessions_waits_for_its_old_holders(make_pool):
+    pool = make_pool([several(3)])
+    handles = [pool.acquire_account() for _ in range(3)]
+    pool.remove_account("many")
+    handles.pop(0).release()
+    pool.add_account(several(1))
+    for handle in handles:
+        with pytest.raises(AcquireTimeout):
+            pool.acquire_account(timeout=0)
+        handle.release()
+    pool.acquire_account(timeout=0).release()

@@ -244,8 +244,11 @@ def test_in_a_storm_of_cuts_and_losses_no_account_is_held_twice_or_lost(make_poo
     in_use: list[str] = []
     over = threading.Event()
 
-    def work():
-        pool = make_pool(redis=proxy.url, ttl=5)
+    pools = [make_pool(redis=proxy.url, ttl=5) for _ in range(6)]
+    for pool in pools:
+        pool.status()  # for the first contact must not fail
+
+    def work(pool):
         while not over.is_set():
             with pool.lease(timeout=60) as account:
                 assert account.name not in in_use
@@ -261,7 +264,7 @@ def test_in_a_storm_of_cuts_and_losses_no_account_is_held_twice_or_lost(make_poo
             else:
                 proxy.lose_reply(script, cut=True)
 
-    workers = [start(work) for _ in range(6)]
+    workers = [start(work, pool) for pool in pools]
     stormer = start(storm)
     wait_until(lambda: proxy.lost >= 20 or any(one.done() for one in workers), 30)
     over.set()

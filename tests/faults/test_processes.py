@@ -173,7 +173,7 @@ def test_a_crowd_of_dead_waiters_holds_nobody_up(make_pool, client, pool_name, s
     prefix = f"redispool:{{{pool_name}}}:"
     dead = [f"dead-{number}" for number in range(300)]
     client.zadd(prefix + "queue", {token: number for number, token in enumerate(dead)})
-    client.hset(prefix + "requests", mapping={token: f"{token}\nme\n60000\n" for token in dead})
+    client.hset(prefix + "requests", mapping={token: f"{token}\nme\n60000\n0\n\n" for token in dead})
     living = start(pool.acquire_account)
     wait_until(lambda: list(client.scan_iter(match=prefix + "alive:*")))
     held.release()

@@ -18,6 +18,7 @@ end
 -- Takes the account out of all that tells of its free seats and of its labels.
 local function retire(name, record)
   withdraw(name, record)
+  note_surplus(name, sessions_of(record))
   for _, choice in ipairs(choices_of(record)) do redis.call('SREM', CARRIERS .. choice, name) end
 end
 

@@ -15,31 +15,22 @@ end
 
 local function count_free(change) return redis.call('HINCRBY', META, 'free', change) end
 
--- Moves what is held or rests on one seat to another that is empty.
-local function move_seat(seat, new_seat)
-  local token = redis.call('GET', LOCK .. seat)
-  local _, owner, fence, since, purpose = lease_of(token or '')
-  if token then redis.call('RENAME', LOCK .. seat, LOCK .. new_seat) end
-  if owner then write_lease(token, new_seat, owner, fence, since, purpose) end
-  for _, index in ipairs({COOLING, DIRTY}) do
-    local at = redis.call('ZSCORE', index, seat)
-    if at then
-      redis.call('ZREM', index, seat)
-      redis.call('ZADD', index, at, new_seat)
-    end
-  end
-end
-
 -- Milliseconds after which to look at a lock again: until it ends, where it does.
 local function left_of(seat)
   local left = redis.call('PTTL', LOCK .. seat)
   return left >= 0 and math.max(left, 1) or 60000
 end
 
--- Returns a seat to those that are free; how many there are now.
+-- Returns a seat to those that are free; how many there are now. What is free already, as somebody deleted its lock, counts once.
 local function put_back(name, number, record)
+  local several = sessions_of(record) > 1
+  if not several and tonumber(redis.call('HGET', PLACES, name) or 0) > 0 then return count_free(0) end
   local count = count_free(1)
-  if sessions_of(record) > 1 then redis.call('RPUSH', IDLE .. name, number) end
+  if several and type(redis.pcall('RPUSH', IDLE .. name, number)) == 'table' then -- of another type: the seat comes when it is gone
+    need_extras()
+    redis.call('ZADD', COOLING, now + 1000, seat_of(name, number))
+    return count_free(-1)
+  end
   join_rotation(name, record)
   return count
 end
@@ -58,6 +49,25 @@ local function adopt(seat)
   redis.call('ZADD', LEASES, now + left_of(seat), alias)
 end
 
+-- Moves what is held or rests on one seat to another that is empty.
+local function move_seat(seat, new_seat)
+  local token = redis.call('GET', LOCK .. seat)
+  local _, owner, fence, since, purpose = lease_of(token or '')
+  if token then redis.call('RENAME', LOCK .. seat, LOCK .. new_seat) end
+  if owner then write_lease(token, new_seat, owner, fence, since, purpose) end
+  if redis.call('HEXISTS', HELD, '?' .. seat) == 1 then
+    end_lease('?' .. seat, '?')
+    adopt(new_seat)
+  end
+  for _, index in ipairs({COOLING, DIRTY}) do
+    local at = redis.call('ZSCORE', index, seat)
+    if at then
+      redis.call('ZREM', index, seat)
+      redis.call('ZADD', index, at, new_seat)
+    end
+  end
+end
+
 -- The seat goes to a holder of one that is no more, since max_sessions was lowered; true if there was one.
 local function taken_by_surplus(name, seat, sessions)
   for number = tonumber(redis.call('HGET', SURPLUS, name) or 0), sessions + 1, -1 do
@@ -73,12 +83,30 @@ local function taken_by_surplus(name, seat, sessions)
   return false
 end
 
+-- Whether the account still has the seat, and none of those that hold more than it has now moves there.
+local function is_vacant(name, number, record)
+  local sessions = sessions_of(record)
+  if tonumber(number) > sessions then return false end
+  return redis.call('EXISTS', SURPLUS) == 0 or not taken_by_surplus(name, seat_of(name, number), sessions)
+end
+
+-- Remembers that some of so many seats may be held although the account has fewer now.
+local function note_surplus(name, sessions)
+  local highest = math.max(sessions, tonumber(redis.call('HGET', SURPLUS, name) or 0))
+  for number = highest, 2, -1 do
+    if redis.call('EXISTS', LOCK .. seat_of(name, tostring(number))) == 1 then
+      need_extras()
+      return redis.call('HSET', SURPLUS, name, number)
+    end
+  end
+end
+
 -- Takes the account's free seats out of circulation, and tells which they were; those held or resting are left alone.
 local function withdraw(name, record)
   local seats = {}
   if tonumber(redis.call('HGET', PLACES, name) or 0) > 0 then
     leave_rotation(name, record)
-    for _, number in ipairs(redis.call('LRANGE', IDLE .. name, 0, -1)) do seats[#seats + 1] = seat_of(name, number) end
+    for _, number in ipairs(redis.pcall('LRANGE', IDLE .. name, 0, -1)) do seats[#seats + 1] = seat_of(name, number) end
     if #seats == 0 then seats[1] = name end
     count_free(-#seats)
   end

@@ -101,8 +101,9 @@ local function take_to_clean(request)
   for _ = 1, BOUND do
     local seat = redis.call('ZPOPMIN', DIRTY)[1]
     if not seat then return nil end
-    local record = redis.call('HGET', ACCOUNTS, (split_seat(seat)))
-    local mail = record and grant(request, request.token, seat, record)
+    local name, number = split_seat(seat)
+    local record = redis.call('HGET', ACCOUNTS, name)
+    local mail = record and is_vacant(name, number, record) and grant(request, request.token, seat, record)
     if mail then return mail end
   end
   return nil, true

@@ -16,7 +16,7 @@ local function first_of(queues, name)
     local token, stamp, queue
     for _, one in ipairs(queues) do
       local skip = passed[one] or 0
-      local head = redis.call('ZRANGE', one, skip, skip, 'WITHSCORES')
+      local head = redis.pcall('ZRANGE', one, skip, skip, 'WITHSCORES') -- nobody could join one of another type
       if head[1] and (not token or tonumber(head[2]) < stamp) then token, stamp, queue = head[1], tonumber(head[2]), one end
     end
     if not token then return nil end
@@ -99,9 +99,9 @@ end
 -- A seat waits for a cleaner before it comes free.
 local function to_the_cleaners(seat)
   need_extras()
-  local name = split_seat(seat)
+  local name, number = split_seat(seat)
   local record = redis.call('HGET', ACCOUNTS, name)
-  if not record or redis.call('HEXISTS', QUARANTINE, name) == 1 then return end
+  if not record or redis.call('HEXISTS', QUARANTINE, name) == 1 or not is_vacant(name, number, record) then return end
   local request = first_of({queue_of(CLEANUP)}, name)
   local mail = request and grant(request, request.token, seat, record)
   if mail then
