@@ -34,6 +34,7 @@ for number, seat in ipairs(seats) do
     end_lease(token, holder)
     record_event('revoked', name, holder, fence, 'reserved by ' .. ARGV[9] .. ' for ' .. owner)
   end
+  end_lease('?' .. seat, '?') -- if an operator's lock was on it
   redis.call('DEL', LOCK .. seat)
   redis.call('ZREM', COOLING, seat)
   redis.call('ZREM', DIRTY, seat)

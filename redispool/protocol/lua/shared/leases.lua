@@ -24,7 +24,10 @@ local function give_back(token, cooldown, event, why)
   if not seat then return false end
   local lock = redis.call('GET', LOCK .. seat)
   end_lease(token, owner)
-  if lock and lock ~= token and owner ~= '?' then return false end
+  if lock and lock ~= token and owner ~= '?' then
+    adopt(seat) -- somebody has set a lock of his own over ours: the seat comes back when that ends
+    return false
+  end
   redis.call('DEL', LOCK .. seat)
   record_event(lock and (event or 'released') or 'expired', (split_seat(seat)), owner, fence, why)
   leave_seat(seat, purpose, cooldown, not lock)
@@ -55,7 +58,9 @@ local function reclaim()
       redis.call('ZADD', LEASES, now + left_of(seat), token)
     else
       end_lease(token, owner)
-      if not lock then
+      if lock then
+        adopt(seat)
+      else
         record_event('expired', (split_seat(seat)), owner, fence)
         leave_seat(seat, purpose, nil, true)
         tell_owner(owner)
