@@ -1,4 +1,4 @@
-"""The lock decides: what an operator, or an index that went astray, says otherwise gives no account to two, and loses none."""
+"""The lock decides: whatever an operator, or an index that went astray, says otherwise, nobody gets what is held."""
 
 from __future__ import annotations
 
