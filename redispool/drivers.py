@@ -66,7 +66,8 @@ def translated(error: Exception) -> Exception:
                 "a key where redispool keeps its data holds something else; remove it, or use another namespace "
                 f"or pool name ({text})"
             )
-        if text.startswith("user_script:"):  # Lua's own error, and not that of a command which it called
+        # Lua's own errors, and those of a command that counts
+        if text.startswith("user_script:") or "is not an integer" in text or "not a valid float" in text:
             return ProtocolMismatch(f"a script found data that redispool did not write ({text})")
     return error
 

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from redispool.protocol.foreign import understood
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -103,6 +105,10 @@ def read_grant(packed: bytes, asked: float, server_now: int) -> Grant:
         asked: when the server was asked, by the monotonic clock.
         server_now: the server's clock, in milliseconds, when it was asked or later.
     """
+    return understood("a grant", _read_grant, packed, asked, server_now)
+
+
+def _read_grant(packed: bytes, asked: float, server_now: int) -> Grant:
     _, token, seat, fence, since, expires, record = packed.split(b"\n", 6)
     end = int(expires)
     return Grant(

@@ -6,7 +6,7 @@
 if ARGV[3] == 'rotation' and may_write() then reclaim() end
 local reply = {}
 for _, name in ipairs(redis.call('LRANGE', POOL .. ARGV[3], ARGV[4], ARGV[5])) do
-  reply[#reply + 1] = tonumber(redis.call('HGET', PLACES, name) or 0)
+  reply[#reply + 1] = tonumber(redis.call('HGET', PLACES, name) or 0) or 0
   reply[#reply + 1] = name
 end
 return reply

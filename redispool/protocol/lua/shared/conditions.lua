@@ -47,7 +47,8 @@ local function may_take(request, name)
     if other == name then return false end
   end
   if not policy.max_per_owner then return true end
-  return redis.call('SCARD', OWNER .. request.owner) + (request.options.count or 1) <= policy.max_per_owner
+  local held = redis.pcall('SCARD', OWNER .. request.owner)
+  return (tonumber(held) or 0) + (request.options.count or 1) <= policy.max_per_owner
 end
 
 -- Locks the seat for the token and records the lease; the grant as the holder is told it, or nil if the seat is locked.
@@ -68,8 +69,11 @@ local function grant_seat(request, token, name, record)
   end
   local result, number
   repeat
-    number = sessions == 1 and '1' or redis.call('LPOP', IDLE .. name)
-    if number then
+    number = sessions == 1 and '1' or redis.pcall('LPOP', IDLE .. name)
+    if type(number) == 'table' then -- it is of another type: the account keeps a turn, and the caller is told
+      join_rotation(name, record)
+      redis.call('LPOP', IDLE .. name)
+    elseif number then
       count_free(-1)
       result = grant(request, token, seat_of(name, number), record)
     end

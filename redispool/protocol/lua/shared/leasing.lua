@@ -4,7 +4,7 @@
 
 local function lease_of(token)
   local entry = redis.call('HGET', HELD, token)
-  if entry then return string.match(entry, '^(.-)\n(.-)\n(.-)\n(.-)\n(.*)$') end
+  if entry then return string.match(entry, '^(.-)\n(.-)\n(%d+)\n(%d+)\n(.*)$') end
 end
 
 local function write_lease(token, seat, owner, fence, since, purpose)
@@ -20,7 +20,7 @@ local function record_lease(token, name, seat, owner, ttl, purpose, record)
   local fence, expires = redis.call('HINCRBY', META, 'fence', 1), now + ttl
   write_lease(token, seat, owner, fence, now, purpose)
   redis.call('ZADD', LEASES, expires, token)
-  redis.call('SADD', OWNER .. owner, token)
+  redis.pcall('SADD', OWNER .. owner, token) -- should it be of another type, owned.lua says so
   record_event('granted', name, owner, fence, purpose, token)
   return describe(token, seat, fence, now, expires, record)
 end
@@ -28,5 +28,5 @@ end
 local function end_lease(token, owner)
   redis.call('ZREM', LEASES, token)
   redis.call('HDEL', HELD, token)
-  redis.call('SREM', OWNER .. owner, token)
+  redis.pcall('SREM', OWNER .. owner, token)
 end

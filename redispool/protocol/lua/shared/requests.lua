@@ -11,13 +11,20 @@ end
 
 local function options_from(text)
   if text == '' then return NONE end
-  return cjson.decode(text)
+  local legible, options = pcall(cjson.decode, text)
+  if not legible or type(options) ~= 'table' then return NONE end
+  for name, kind in pairs({count = 'number', exclude = 'table', purpose = 'string'}) do
+    if options[name] ~= nil and type(options[name]) ~= kind then return NONE end
+  end
+  if options.prefer and options.prefer ~= true and type(options.prefer) ~= 'string' then return NONE end
+  return options
 end
 
 local function request_of(token)
   local entry = redis.call('HGET', REQUESTS, token)
   if not entry then return nil end
-  local box, owner, ttl, want, options = string.match(entry, '^(.-)\n(.-)\n(.-)\n.-\n(.-)\n(.*)$')
+  local box, owner, ttl, want, options = string.match(entry, '^(.-)\n(.-)\n(%d+)\n.-\n(.-)\n(.*)$')
+  if not box then return nil end -- nothing that a waiter wrote
   return {token = token, box = box, owner = owner, ttl = tonumber(ttl), want = want, options = options_from(options)}
 end
 
@@ -33,7 +40,7 @@ end
 
 -- What many share must not end with the shortest of their leases.
 local function send_mail(request, mail, lifetime)
-  redis.call('RPUSH', MAIL .. request.box, mail)
+  redis.pcall('RPUSH', MAIL .. request.box, mail) -- should it be of another type: who waits asks again soon, and is told
   redis.call('PEXPIRE', MAIL .. request.box, request.box == request.token and lifetime or math.max(lifetime, 60000))
 end
 

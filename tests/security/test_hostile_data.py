@@ -1,0 +1,204 @@
+"""Whatever stands in Redis, or comes over a pipe: at most a clear error; never a hang, a lost account, or code run."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from redispool import Account, AcquireTimeout, ProtocolMismatch, RedispoolError
+from redispool.pipe_messages import decode as decode_message
+from redispool.protocol.foreign import understood
+from redispool.protocol.keys import PoolKeys
+from redispool.protocol.log_flows import LogFlows
+from redispool.protocol.oversight import _lease_row, _quarantine_row, _read_json, _waiter_row, event_row
+from redispool.protocol.requests import read_grant
+from redispool.protocol.routes import decode_route
+from redispool.terms import policy_from
+
+JUNK = st.one_of(
+    st.binary(max_size=60),
+    st.lists(st.binary(max_size=8), max_size=9).map(b"\n".join),
+    st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+                 lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+                 max_leaves=6).map(lambda value: json.dumps(value).encode()),
+    st.sampled_from([b"[" * 99_000, b"9" * 5000, b"nan", b"1e999", b"-1", b"\x80\x02c__builtin__\neval\n", b"{" * 9]),
+)  # fmt: skip
+QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+_keys = itertools.count()
+
+
+def error_of(attempt):
+    """What it raised, or None."""
+    try:
+        attempt()
+    except Exception as error:
+        return error
+    return None
+
+
+# -- parsers -----------------------------------------------------------------------------------------------------
+
+PARSERS = {
+    "grant": lambda junk: read_grant(junk, 0.0, 0),
+    "lease": lambda junk: understood("x", _lease_row, b"t", junk[:20], junk),
+    "quarantine": lambda junk: understood("x", _quarantine_row, junk, junk),
+    "waiter": lambda junk: understood("x", _waiter_row, junk, b"1", junk),
+    "event": lambda junk: understood("x", event_row, junk, [junk, junk, b"fence", junk]),
+    "policy": _read_json,
+    "route": decode_route,
+    "message": decode_message,
+    "log": lambda junk: LogFlows(None, "k")._entry(junk, [junk, junk, b"event", junk]),
+}
+
+
+@pytest.mark.parametrize("name", PARSERS)
+@given(junk=JUNK)
+@settings(max_examples=200, deadline=None)
+def test_no_parser_raises_anything_but_a_clear_error(name, junk):
+    raised = error_of(lambda: PARSERS[name](junk))
+    assert raised is None or isinstance(raised, ValueError if name == "route" else RedispoolError)
+
+
+@given(rules=st.dictionaries(st.sampled_from(["cooldown", "pace", "events", "cleanup"]), st.integers() | st.floats()))
+@settings(max_examples=100, deadline=None)
+def test_no_number_in_a_policy_breaks_who_reads_it(rules):
+    raised = error_of(lambda: understood("the policy", policy_from, rules))
+    assert raised is None or isinstance(raised, ProtocolMismatch)
+
+
+# -- scripts -----------------------------------------------------------------------------------------------------
+
+HASHES = ("held", "requests", "choices", "health", "rest", "surplus", "quarantine", "places", "hashes", "accounts")
+FIELDS = (b"a1", b"a2", b"token", b"failures:a1", b"uses:a1", b"site=east", b"\tsite=east\t")
+
+
+def act(pool):
+    """What any host may do meanwhile; each attempt has an answer, in time."""
+    attempts = (
+        lambda: pool.acquire_account(owner="me", timeout=0).release(),
+        lambda: pool.acquire_account("a2", owner="me", timeout=0).release(),
+        lambda: pool.acquire_account(labels={"site": "east"}, timeout=0).release(),
+        lambda: [account.release() for account in pool.acquire_accounts(2, timeout=0)],
+        lambda: pool.release_accounts("me"), pool.status, pool.waiting, pool.history, lambda: pool.unlocked_accounts,
+        lambda: pool.quarantine("a2"), lambda: pool.restore("a2"),
+    )  # fmt: skip
+    for attempt in attempts:
+        raised = error_of(attempt)
+        assert raised is None or (isinstance(raised, RedispoolError) and str(raised)), raised
+
+
+@given(hashed=st.lists(st.tuples(st.sampled_from(HASHES), st.sampled_from(FIELDS), JUNK), max_size=4), meta=JUNK)
+@QUICK
+def test_no_garbage_in_a_hash_makes_a_script_hang_or_run_away(server, make_pool, hashed, meta):
+    name = f"junk-{next(_keys)}"
+    pool = make_pool([Account("a1", "x"), Account("a2", "x", labels={"site": "east"}, max_sessions=2)], name=name)
+    with server.client() as client:
+        for key, field, junk in hashed:
+            client.hset(f"redispool:{{{name}}}:{key}", field, junk)
+        act(pool)
+        client.hset(f"redispool:{{{name}}}:meta", "policy", meta)
+        act(pool)
+        for key in client.scan_iter(f"redispool:{{{name}}}*"):
+            client.delete(key)
+
+
+@pytest.mark.parametrize("field", ["free", "fence", "stamp", "next_at", "policy"])
+def test_garbage_in_meta_is_named_before_anything_changes(make_pool, client, pool_name, field):
+    make_pool(2)
+    keys = PoolKeys("redispool", pool_name)
+    client.hset(keys.meta, field, "garbage")
+    before = {key: client.dump(key) for key in client.scan_iter(f"redispool:{{{pool_name}}}*")}
+    with pytest.raises(ProtocolMismatch, match=f"field '{field}' of hash '{keys.meta}'"):
+        make_pool().acquire_account(timeout=0)
+    assert {key: client.dump(key) for key in client.scan_iter(f"redispool:{{{pool_name}}}*")} == before
+
+
+@pytest.mark.parametrize("policy", ['{"pace":"fast"}', "[]x", '{"cleanup":1e', '{"cooldown":{}}', "7", "null"])
+def test_a_policy_that_is_none_is_refused_and_not_guessed(make_pool, client, pool_name, policy):
+    pool = make_pool(1)
+    client.hset(PoolKeys("redispool", pool_name).meta, "policy", policy)
+    with pytest.raises(ProtocolMismatch, match="'policy'"):
+        pool.acquire_account(timeout=0)
+
+
+def test_a_record_that_is_none_is_named_whoever_is_given_it_and_the_others_go_on(make_pool, client, pool_name):
+    pool = make_pool(3)
+    client.hset(PoolKeys("redispool", pool_name).accounts, "a2", "99999999999999 garbage")
+    raised = [error_of(lambda: pool.acquire_account(timeout=0).release()) for _ in range(6)]
+    assert [error is None for error in raised] == [True, False, True] * 2
+    assert "account 'a2'" in str(raised[1])
+    pool.add_account(Account("a2", "mended"))
+    assert pool.status().free == 3
+
+
+def test_a_request_that_is_none_is_dropped_and_holds_up_nobody(make_pool, client, pool_name):
+    pool = make_pool(1)
+    held = pool.acquire_account()
+    prefix = f"redispool:{{{pool_name}}}:"
+    for number, junk in enumerate(
+        ("", "x", "a\nb\nc", "a\nb\n1\n2\n\n{", "a\nb\n1\n2\n\n[1]", 'a\nb\n1\n2\n\n{"count":"x"}')
+    ):
+        client.zadd(f"{prefix}queue", {f"junk-{number}": number})
+        client.hset(f"{prefix}requests", f"junk-{number}", junk)
+    held.release()
+    pool.acquire_account(timeout=1).release()
+    assert client.zcard(f"{prefix}queue") == 0
+
+
+# -- keys of the wrong type --------------------------------------------------------------------------------------
+
+
+def test_an_owners_index_of_another_type_costs_nothing_but_release_accounts(make_pool, client, pool_name):
+    pool = make_pool(1)
+    client.set(f"redispool:{{{pool_name}}}:owner:me", "somebody's own")
+    pool.acquire_account(owner="me", timeout=0).release()
+    with pytest.raises(ProtocolMismatch, match="WRONGTYPE"):
+        pool.release_accounts("me")
+    assert pool.status().free == 1
+    assert client.get(f"redispool:{{{pool_name}}}:owner:me") == b"somebody's own"
+
+
+@pytest.mark.parametrize("sessions", [1, 2])
+def test_a_lock_of_another_type_is_named_and_no_seat_is_lost(make_pool, client, pool_name, sessions):
+    pool = make_pool([Account("a1", "x", max_sessions=sessions)])
+    client.rpush(f"redispool:{{{pool_name}}}:lock:a1", "somebody's own")
+    with pytest.raises(ProtocolMismatch, match="WRONGTYPE"):
+        pool.acquire_account(timeout=0)
+    client.delete(f"redispool:{{{pool_name}}}:lock:a1")
+    held = [pool.acquire_account(timeout=1) for _ in range(sessions)]
+    with pytest.raises(AcquireTimeout):
+        pool.acquire_account(timeout=0)
+    for account in held:
+        account.release()
+
+
+def test_a_list_of_free_seats_of_another_type_is_named_and_no_seat_is_lost(make_pool, client, pool_name):
+    pool = make_pool([Account("a1", "x", max_sessions=2), Account("b1", "x")])
+    held = pool.acquire_account("a1", timeout=0)
+    key = f"redispool:{{{pool_name}}}:idle:a1"
+    client.rename(key, "aside")
+    client.set(key, "somebody's own")
+    with pytest.raises(ProtocolMismatch, match="WRONGTYPE"):
+        pool.acquire_account("a1", timeout=0)
+    with pool.lease("b1", timeout=0):
+        held.release()
+    client.delete(key)
+    client.rename("aside", key)
+    both = [pool.acquire_account("a1", timeout=5) for _ in range(2)]
+    assert len({account.lease.token for account in both}) == 2
+
+
+def test_a_queue_of_another_type_holds_up_nobody_else(make_pool, client, pool_name):
+    pool = make_pool(1)
+    client.set(f"redispool:{{{pool_name}}}:queue:a1", "somebody's own")
+    for _ in range(3):
+        pool.acquire_account(timeout=1).release()
+    held = pool.acquire_account(timeout=0)
+    with pytest.raises(ProtocolMismatch, match="WRONGTYPE"):
+        pool.acquire_account("a1", timeout=1)
+    held.release()
+    assert pool.status().free == 1
