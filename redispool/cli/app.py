@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from redispool.cli import accounts, files, looking, routes, ruling
+from redispool.cli import accounts, files, looking, routes, ruling, service
 from redispool.cli.demo.command import demo
+from redispool.cli.doctor import doctor
 from redispool.cli.events import events
 from redispool.cli.exits import ExitStatus, end_on_signals, reason_of, status_of
 from redispool.cli.options import Settings
@@ -63,6 +64,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "quarantine": ruling.quarantine, "restore": ruling.restore, "reserve": ruling.reserve,
         "release": ruling.release, "configure": ruling.configure,
     },
+    "Service": {"doctor": doctor, "acl": service.acl, "reseal": service.reseal, "bench": service.bench},
 }  # fmt: skip
 app.command("run", context_settings={"allow_interspersed_args": False})(run_command)
 for panel, commands in _COMMANDS.items():

@@ -17,6 +17,7 @@ from redispool.drivers import Wire, run
 from redispool.errors import ConfigError
 from redispool.protocol.channel import Channel
 from redispool.protocol.commands import Plain
+from redispool.protocol.foreign import understood
 from redispool.protocol.keys import PoolKeys
 from redispool.protocol.oversight import EventRow, event_row
 
@@ -98,11 +99,15 @@ def _follow(site: Site, report: Report, pools: list[str], account: str | None, l
         entries = send("XREVRANGE", key, "+", "-", "COUNT", limit)
         if entries:
             seen[key] = entries[0][0]
-        last += ((name, event_row(*entry)) for entry in entries)
+        last += ((name, _read(*entry)) for entry in entries)
     last.sort(key=lambda pair: pair[1].at)
     for name, row in chain(last[-limit:], _coming(send, streams, seen)):
         if account in (None, row.account):
             _tell(report, name, row)
+
+
+def _read(number: bytes, fields: list[bytes]) -> EventRow:
+    return understood(f"event {number!r}", event_row, number, fields)
 
 
 def _coming(send: Any, streams: dict[str, str], seen: dict[str, bytes]) -> Iterator[tuple[str, EventRow]]:
@@ -112,4 +117,4 @@ def _coming(send: Any, streams: dict[str, str], seen: dict[str, bytes]) -> Itera
         for key, entries in send(*words) or ():
             seen[key.decode()] = entries[-1][0]
             for entry in entries:
-                yield streams[key.decode()], event_row(*entry)
+                yield streams[key.decode()], _read(*entry)

@@ -1,0 +1,63 @@
+"""The commands acl, reseal and bench."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import redis
+from cryptography.fernet import Fernet
+
+
+def test_the_line_of_acl_makes_a_worker_who_can_run_commands_and_change_nothing(own_server, own_shell, tmp_path):
+    own_shell.server = own_server("valkey")
+    own_shell.pool(1)
+    (tmp_path / "password").write_text("s3cret\n")
+    words = ["acl", "default", "--role", "worker", "--user", "w", "--password-file", str(tmp_path / "password")]
+    line = own_shell.says(*words)
+    assert line == own_shell.says(*words, terminal=True).replace("\r\n", "\n")
+    assert "s3cret" not in line
+    with own_shell.server.client() as client:
+        client.execute_command(*line.split())
+    assert json.loads(own_shell.says(*words, "--json"))["line"] == line.strip()
+    url = own_shell.server.url.replace("//", "//w:s3cret@")
+    assert own_shell.says("run", "sh", "-c", "echo $ACCOUNT_NAME", REDISPOOL_URL=url) == "a1\n"
+    status, output = own_shell.run("remove", "default", "a1", REDISPOOL_URL=url)
+    assert status == 1
+    assert "Traceback" not in output
+    assert own_shell.pool().n_accounts() == 1
+    status, output = own_shell.run("acl", "default", "--role", "king")
+    assert status == 2
+
+
+def test_a_pool_is_sealed_anew_while_it_is_in_use(shell):
+    old, new = (Fernet.generate_key().decode() for _ in range(2))
+    pool = shell.pool(3, cipher=old)
+    status, output = shell.run("reseal", "default")
+    assert status == 2
+    assert "REDISPOOL_KEY" in output
+    with pool.lease():
+        assert "sealed 3 accounts" in shell.says("reseal", "default", REDISPOOL_KEY=f"{new},{old}", terminal=True)
+    again = json.loads(shell.says("reseal", "default", "--json", REDISPOOL_KEY=f"{new},{old}"))
+    assert again == {"resealed": 0}
+    assert shell.pool(cipher=new).get_account_from_name("a1").get_password() == "secret-1"
+
+
+def test_bench_measures_and_leaves_nothing_behind(shell, cli_server):
+    words = ["bench", "--seconds", "0.2", "--workers", "3", "--accounts", "1"]
+    for text in shell.both(*words):
+        assert "3 threads, 1 accounts" in text
+    measured = json.loads(shell.says(*words, "--json"))
+    for one in measured.values():
+        assert one["turns"] > 0
+        assert 0 < one["p50"] <= one["p95"] <= one["p99"]
+    with cli_server.client() as client:
+        assert client.keys(f"{shell.namespace}:*") == []
+
+
+@pytest.mark.parametrize("words", [["run", "true"], ["pools"], ["bench"], ["reseal", "p"], ["events", "-f"]])
+def test_without_a_server_every_command_ends_with_status_69(shell, cli_server, words):
+    status, output = shell.run(*words, REDISPOOL_URL="redis://127.0.0.1:1/0")
+    assert status == 69
+    assert len(output.splitlines()) == 1
+    assert redis.ConnectionError.__name__ not in output
