@@ -5,7 +5,7 @@
         assert not server.figures().refusals
 
 The program, `python -m tests.integrations.ssh_server`, reads its settings as a line of JSON from stdin, answers with
-its port, and then each further line with its figures, until stdin ends.
+its port and its public key, and then each further line with its figures, until stdin ends.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ class SSHServer:
         self.process = subprocess.Popen(
             [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        self.port = self._ask(self.settings)
+        self.port, key = self._ask(self.settings)
+        self.known_host = f"[127.0.0.1]:{self.port} {key}"  # a line of a file of known hosts
         return self
 
     def __exit__(self, *_):
@@ -169,14 +170,16 @@ async def serve():
     lines = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     judge = _Judge(**json.loads(await lines.readline()))
+    key = asyncssh.generate_private_key("ssh-ed25519")
     server = await asyncssh.listen(
         "127.0.0.1",
         0,
         server_factory=lambda: _Session(judge),
         process_factory=judge.command,
-        server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")],
+        server_host_keys=[key],
     )
-    print(server.get_port(), flush=True)
+    public = key.export_public_key().decode().strip()
+    print(json.dumps([server.get_port(), public]), flush=True)
     while await lines.readline():
         judge.figures.in_use = sorted(judge.in_use)
         print(json.dumps(vars(judge.figures)), flush=True)
