@@ -36,11 +36,12 @@ class Site:
 
     client: redis.Redis | redis.RedisCluster  # of our own: it answers in bytes
     namespace: str
+    patience: float = _PATIENCE
 
     @classmethod
-    def at(cls, url: str | None, namespace: str) -> Site:
+    def at(cls, url: str | None, namespace: str, *, patience: float = _PATIENCE) -> Site:
         """The site that the options name."""
-        return cls(private_client(connect(url)), check_namespace(namespace))
+        return cls(private_client(connect(url)), check_namespace(namespace), patience)
 
     def names(self, *, private: bool = False) -> list[str]:
         """The names of all pools, in their order; of those of one process only on request."""
@@ -57,7 +58,7 @@ class Site:
 
     def new_pool(self, name: str) -> AccountPool:
         """The pool of that name, which may be one that is not there yet."""
-        return AccountPool(name=name, redis=self.client, namespace=self.namespace, patience=_PATIENCE)
+        return AccountPool(name=name, redis=self.client, namespace=self.namespace, patience=self.patience)
 
     def pools(self, name: str | None, *, private: bool = False) -> list[AccountPool]:
         """The pool of that name; all of them where no name is given."""
@@ -65,7 +66,7 @@ class Site:
 
     def manager(self) -> AccountManager:
         """The manager of the routing rules."""
-        return AccountManager(redis=self.client, namespace=self.namespace, patience=_PATIENCE)
+        return AccountManager(redis=self.client, namespace=self.namespace, patience=self.patience)
 
 
 class Report:

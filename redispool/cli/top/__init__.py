@@ -1,0 +1,1 @@
+"""`redispool top`: the pools of a namespace, live."""
