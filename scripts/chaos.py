@@ -124,7 +124,6 @@ def show(found: verdict.Verdict, console: Console) -> None:
 
 def main() -> int:
     given = arguments()
-    os.nice(10)  # it shares the machine
     os.environ["PYTHONPATH"] = os.pathsep.join(sys.path[:2])  # for the server that forks the workers
     folder = Path(tempfile.mkdtemp(prefix="redispool-chaos-"))
     server = Server("valkey", appendonly="yes", appendfsync="always", enable_debug_command="yes")

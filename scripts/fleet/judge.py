@@ -15,6 +15,8 @@ from typing import TextIO
 
 import redis
 
+STALL = 0.2  # seconds
+
 
 class Record:
     """A file of lines that two threads write."""
@@ -50,6 +52,21 @@ def follow_trail(url: str, stream: str, record: Record) -> None:
         time.sleep(0.2)
 
 
+def feel_pulse(url: str, record: Record) -> None:
+    """Write down when the server did not answer at once, whatever the reason: nobody can be served meanwhile."""
+    client = redis.Redis.from_url(url, socket_timeout=30)
+    while True:
+        start = time.monotonic()
+        try:
+            client.ping()
+        except (redis.RedisError, OSError):
+            time.sleep(0.02)
+        end = time.monotonic()
+        if end - start > STALL:
+            record.add(json.dumps({"event": "stall", "at": end, "start": start}))
+        time.sleep(0.05)
+
+
 def main(path: str, record: str, url: str, stream: str) -> None:
     """Listen on a socket, and write to a file, until terminated.
 
@@ -65,6 +82,7 @@ def main(path: str, record: str, url: str, stream: str) -> None:
     with open(record, "w", encoding="utf-8", buffering=1 << 16) as out:  # noqa: PTH123
         lines = Record(out)
         threading.Thread(target=follow_trail, args=(url, stream, lines), daemon=True).start()
+        threading.Thread(target=feel_pulse, args=(url, lines), daemon=True).start()
         while True:
             message = ear.recv(65536)
             if message == b"done":

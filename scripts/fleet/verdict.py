@@ -70,7 +70,7 @@ class Record:
     felt: list[Felt] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     crashes: list[str] = field(default_factory=list)
-    held_after_cancellation: int = 0
+    held: list[tuple[str, float]] = field(default_factory=list)  # by a task that had been cancelled
     over: float = 0.0  # when the fleet was dismissed
     last: float = 0.0
 
@@ -100,7 +100,8 @@ class Record:
         self.counts[f"while waiting: {line['why']}"] += 1
         if line["freed"]:
             self.counts[f"held after {line['why']}"] += 1
-            self.held_after_cancellation += line["why"] == "cancelled"
+            if line["why"] == "cancelled":
+                self.held.append((line["owner"], line["at"]))
 
     def on_born(self, line: dict[str, Any]) -> None:
         if line["proxied"]:
@@ -120,6 +121,10 @@ class Record:
 
     def on_trail(self, line: dict[str, Any]) -> None:
         self.trail.append(line)
+
+    def on_stall(self, line: dict[str, Any]) -> None:
+        self.felt.append(Felt("stall", line["start"], line["at"], "all"))
+        self.counts["stalls of the server: total"] += 1
 
     def on_fault(self, line: dict[str, Any]) -> None:
         kind = line["kind"]
@@ -266,7 +271,7 @@ class Verdict:
     waited_in_line: int
     accounts_lost: int
     disagreements: list[str]
-    held_after_cancellation: int
+    held_after_cancellation: list[str]
     crashes: list[str]
     abandoned: int
     longest_away: float
@@ -321,7 +326,7 @@ def judge(record: Record, sessions: Mapping[str, int], lost: int, disagreements:
         waited_in_line=compared,
         accounts_lost=lost,
         disagreements=list(disagreements),
-        held_after_cancellation=record.held_after_cancellation,
+        held_after_cancellation=[owner for owner, at in record.held if not _disturbed(record, record.asks[owner], at)],
         crashes=record.crashes,
         abandoned=len(quiet) + len(away.in_outages),
         longest_away=quiet[-1] if quiet else 0.0,

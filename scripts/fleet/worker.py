@@ -250,6 +250,7 @@ KINDS = {"alone": Alone, "threads": Threads, "tasks": Tasks}
 
 def main(settings: Settings) -> None:
     """Work, until killed."""
+    os.nice(10)  # the machine is shared, and the server comes first
     if settings.clock:
         real = time.time
         time.time = lambda: real() + settings.clock
