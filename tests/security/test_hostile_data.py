@@ -149,6 +149,18 @@ def test_a_request_that_is_none_is_dropped_and_holds_up_nobody(make_pool, client
     assert client.zcard(f"{prefix}queue") == 0
 
 
+@pytest.mark.parametrize("many", ["9" * 400, "1e300", "99999999999"])
+@pytest.mark.parametrize("key", ["surplus", "accounts"])
+def test_no_number_of_seats_keeps_the_server_busy(make_pool, client, pool_name, key, many):
+    pool = make_pool([Account("a1", "x"), Account("a2", "x", labels={"site": "east"}, max_sessions=2)])
+    for name in ("a1", "a2"):
+        client.hset(f"redispool:{{{pool_name}}}:{key}", name, many + "\n{}" if key == "accounts" else many)
+    act(pool)
+    pool.add_account([Account("a1", "x"), Account("a2", "x")])
+    pool.remove_account(["a1", "a2"])
+    assert pool.n_accounts() == 0
+
+
 # -- keys of the wrong type --------------------------------------------------------------------------------------
 
 

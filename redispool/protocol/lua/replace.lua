@@ -26,7 +26,7 @@ local function set_in_list(list, rank)
   local index = redis.call('LPOS', list, name, 'RANK', rank)
   if index then redis.call('LSET', list, index, new_name) end
 end
-local surplus = tonumber(redis.call('HGET', SURPLUS, name) or 0)
+local surplus = surplus_of(name)
 local highest = math.max(sessions_of(record), surplus, 1)
 for number = 1, highest do -- an account that was removed is there until its holder releases it
   if redis.call('EXISTS', LOCK .. seat_of(new_name, tostring(number))) == 1 then return {'exists'} end

@@ -13,6 +13,9 @@ local function split_seat(seat)
   return name or seat, number or '1'
 end
 
+-- The highest seat of the account that may be held although it has fewer now; 0: none.
+local function surplus_of(name) return math.min(tonumber(redis.call('HGET', SURPLUS, name) or 0) or 0, 10000) end
+
 local function count_free(change) return redis.call('HINCRBY', META, 'free', change) end
 
 -- Milliseconds after which to look at a lock again: until it ends, where it does.
@@ -70,7 +73,7 @@ end
 
 -- The seat goes to a holder of one that is no more, since max_sessions was lowered; true if there was one.
 local function taken_by_surplus(name, seat, sessions)
-  for number = tonumber(redis.call('HGET', SURPLUS, name) or 0), sessions + 1, -1 do
+  for number = surplus_of(name), sessions + 1, -1 do
     local old = seat_of(name, tostring(number))
     if redis.call('EXISTS', LOCK .. old) == 1 then
       move_seat(old, seat)
@@ -92,7 +95,7 @@ end
 
 -- Remembers that some of so many seats may be held although the account has fewer now.
 local function note_surplus(name, sessions)
-  local highest = math.max(sessions, tonumber(redis.call('HGET', SURPLUS, name) or 0))
+  local highest = math.max(sessions, surplus_of(name))
   for number = highest, 2, -1 do
     if redis.call('EXISTS', LOCK .. seat_of(name, tostring(number))) == 1 then
       need_extras()

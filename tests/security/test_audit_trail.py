@@ -1,0 +1,107 @@
+"""The audit trail says who did what, when and why; it is capped by length and by age, and holds no secrets."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from redispool import Account, AccountPool
+from tests.conftest import wait_until
+
+FUTURE = 4_000_000_000.0
+
+
+def told(pool, *kinds):
+    """The events of these kinds, the oldest first."""
+    return [event for event in reversed(pool.history(limit=1000)) if event.event in kinds]
+
+
+def test_every_change_to_the_members_is_told_with_its_author(make_pool):
+    pool = make_pool()
+    pool.add_account([Account("a1", "x"), Account("a2", "x")])
+    pool.add_account([Account("a1", "y"), Account("a2", "x")])
+    pool.get_account_from_name("a1").set_password("z")
+    pool.get_account_from_name("a1").set_name("b1")
+    pool.remove_account("b1")
+    pool.reset()
+    events = told(pool, "added", "changed", "renamed", "removed", "reset")
+    assert [(event.event, event.account, event.why) for event in events] == [
+        ("added", "a1", ""), ("added", "a2", ""), ("changed", "a1", ""), ("changed", "a1", ""),
+        ("renamed", "b1", "it was a1"), ("removed", "b1", ""), ("reset", "", ""),
+    ]  # fmt: skip
+    assert all(f":{os.getpid()}:" in event.owner for event in events)
+
+
+def test_a_crowd_of_changes_is_one_entry_and_drives_out_no_others(make_pool):
+    pool = make_pool(300)
+    (event,) = told(pool, "added")
+    assert (event.account, event.why) == ("", "300 accounts")
+
+
+def test_rules_reservations_and_forced_releases_are_told(make_pool):
+    pool = make_pool(2)
+    pool.configure(cooldown=5)
+    pool.configure(cooldown=5)
+    pool.acquire_account("a1", owner="bob")
+    pool.release("a1", force=True)
+    pool.acquire_account("a2", owner="bob")
+    pool.reserve("a2", "carol", FUTURE, "the audit", force=True)
+    pool.quarantine("a1", "locked out")
+    pool.restore("a1")
+    assert [(event.event, event.account, event.why.split(" by ")[0]) for event in told(
+        pool, "configured", "revoked", "reserved", "quarantined", "restored"
+    )] == [
+        ("configured", "", '{"cooldown": 5000}'), ("revoked", "a1", "forced"), ("revoked", "a2", "reserved"),
+        ("reserved", "a2", "for carol: the audit"), ("quarantined", "a1", "locked out"), ("restored", "a1", ""),
+    ]  # fmt: skip
+
+
+def test_a_hand_out_tells_host_process_and_user_of_the_server_whatever_owner_was_named(
+    make_pool, client, server, pool_name
+):
+    watched = make_pool(1)
+    client.execute_command("ACL", "SETUSER", "carol.ops", "on", ">sesame", "+@all", "~*")
+    try:
+        pool = AccountPool(name=pool_name, redis=f"redis://carol.ops:sesame@127.0.0.1:{server.port}/0")
+        pool.acquire_account(owner="nobody in particular").release()
+        pool.quarantine("a1", "why not")
+    finally:
+        client.execute_command("ACL", "DELUSER", "carol.ops")
+    (granted,) = told(watched, "granted")
+    assert granted.owner == "nobody in particular"
+    assert granted.token.startswith("carol.ops@")
+    assert f":{os.getpid()}:" in granted.token
+    assert told(watched, "quarantined")[0].owner.startswith("carol.ops@")
+
+
+def test_the_trail_is_capped_by_age(make_pool):
+    pool = make_pool(1, history_age=0.3)
+    pool.acquire_account().release()
+    started = time.monotonic()
+    assert "added" in [event.event for event in pool.history()]
+    wait_until(lambda: time.monotonic() > started + 0.35)
+    pool.acquire_account(owner="late").release()
+    assert [(event.event, event.owner) for event in pool.history()] == [("released", "late"), ("granted", "late")]
+    assert pool.status().policy["history_age"] == pytest.approx(0.3)
+
+
+def test_the_trail_is_capped_by_length_or_off(make_pool, client, pool_name):
+    pool = make_pool(1, history=10)
+    for _ in range(200):
+        pool.acquire_account().release()
+    assert client.xlen(f"redispool:{{{pool_name}}}:events") < 250
+    pool.configure(history=0)
+    before = client.xlen(f"redispool:{{{pool_name}}}:events")
+    pool.acquire_account().release()
+    assert client.xlen(f"redispool:{{{pool_name}}}:events") == before
+
+
+def test_the_trail_holds_no_password(make_pool, client, pool_name):
+    pool = make_pool([Account("a1", "hunter2", "hunter2")])
+    pool.get_account_from_name("a1").set_password("hunter2-new")
+    with pytest.raises(PermissionError), pool.lease(bad_on=(PermissionError,)) as account:
+        raise PermissionError(account.password)
+    assert "bad" in [event.event for event in pool.history()]
+    assert "hunter2" not in repr(client.xrange(f"redispool:{{{pool_name}}}:events"))
