@@ -12,10 +12,10 @@ local sessions = sessions_of(record)
 if sessions == 0 then return {'unlocked'} end
 if request.ttl <= 0 then return {'past'} end
 
-local last = math.max(sessions, surplus_of(name))
-local before = {'granted', now}
-for number = 1, last do
-  local token = redis.call('GET', LOCK .. seat_of(name, tostring(number)))
+local seats, grants = {}, {}
+for number = 1, sessions do
+  seats[number] = seat_of(name, tostring(number))
+  local token = redis.call('GET', LOCK .. seats[number])
   if token == token_of(request, number) then
     grants[#grants + 1] = granted_before(token) -- by an earlier send
   elseif token and ARGV[8] ~= '1' then

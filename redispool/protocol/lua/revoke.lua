@@ -11,12 +11,7 @@ local record = redis.call('HGET', ACCOUNTS, name)
 if not record then return {'unknown'} end
 local count, others = 0, ''
 for number = 1, math.max(sessions_of(record), surplus_of(name)) do
-  local seat = seat_of(name, tostring(number))
-  local token = redis.call('GET', LOCK .. seat)
-  if token and not lease_of(token) then -- an operator's own lock
-    adopt(seat)
-    token = '?' .. seat
-  end
+  local token = redis.call('GET', LOCK .. seat_of(name, tostring(number)))
   local _, holder = lease_of(token or '')
   if holder and (force or holder == owner) then
     if holder == owner then give_back(token) else give_back(token, nil, 'revoked', 'forced by ' .. ARGV[6]) end
