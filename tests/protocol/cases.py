@@ -185,10 +185,6 @@ OVERSIGHT = [
     ),
 ]  # fmt: skip
 
-AUDIT = [
-    Case(
-        "audit", "audit", lambda stage: stage.audits.audit(),
-        [("audit", [b"7", b"a1", b"it is odd", 0]), ("audit", [b"end"]), *[("audit", [b"end"])] * 3,
 RESEAL = [
     Case(
         "reseal", "reseal", lambda stage: stage.resealing.reseal(None),
@@ -197,6 +193,10 @@ RESEAL = [
     ),
 ]  # fmt: skip
 
+AUDIT = [
+    Case(
+        "audit", "audit", lambda stage: stage.audits.audit(),
+        [("audit", [b"7", b"a1", b"it is odd", 0]), ("audit", [b"end"]), *[("audit", [b"end"])] * 3,
          ("audit", [b"end", b"t1", b"it waits", 0]), *[("audit", [b"end"])] * 4],
         [Disagreement("a1", "it is odd"), Disagreement("t1", "it waits")],
     ),
