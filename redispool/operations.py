@@ -111,6 +111,8 @@ class Operations(Roster[H]):
     ) -> Flow[list[H]]:
         """Wait for several different accounts, all or none; their handles."""
         fields = check_choice(choice) | {"count": check_whole("n", count, 1, _MOST_AT_ONCE)}
+        if "prefer" in fields:
+            raise ConfigError("several accounts were asked for, so prefer makes no sense; use labels")
         return (yield from self._take(owner, timeout, ttl, priority, fields))
 
     def acquire_to_clean(self, owner: Any, timeout: Any, ttl: Any) -> Flow[H]:
@@ -211,9 +213,11 @@ class Operations(Roster[H]):
         if error is None and handle.lease is None and handle.needs_lock:
             return
         try:
-            if isinstance(error, bad_on):
-                yield from self.oversight.mark_bad(handle, type(error).__name__, None)  # its text may tell a secret
-            yield from handle.releasing()
+            try:
+                if isinstance(error, bad_on):
+                    yield from self.oversight.mark_bad(handle, type(error).__name__, None)  # its text may tell a secret
+            finally:
+                yield from handle.releasing()
         except Exception:
             if error is None:
                 raise

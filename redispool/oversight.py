@@ -100,7 +100,7 @@ class Oversight:
 
     def release(self, account: Any, owner: Any, force: Any) -> Flow[int]:
         """Release what an owner, or by force what anybody, holds of an account; how many leases that was."""
-        words = (name_of(account), owner_name(owner), self._caller())
+        words = (name_of(account), owner_name(owner), self._caller(), new_token())
         return (yield from self._flows.revoke(*words, force=bool(force)))
 
 

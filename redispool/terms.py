@@ -54,7 +54,7 @@ class Policy(TypedDict, total=False):
         max_uses: after so many hand-outs an account is quarantined, for its password to be changed.
         max_per_owner: how many accounts one owner may hold at a time; who wants more waits until he gives one back.
         cleanup: whether a released account goes to `acquire_for_cleanup` before it goes to others.
-        history: how many events are kept for `history` (10,000 by default; 0: none).
+        history: how many events are kept for `history`, at the least (10,000 by default; 0: none).
         history_age: seconds after which an event is dropped, at the next one.
     """
 
@@ -97,7 +97,8 @@ def check_policy(policy: Mapping[str, Any]) -> dict[str, Any]:
         if name not in _RULES:
             raise TypeError(f"unexpected keyword argument {name!r}; the rules of a pool are {', '.join(_RULES)}")
         key, check = _RULES[name]
-        checked[key] = False if value is None else check(name, value)
+        rule = None if value is None else check(name, value)
+        checked[key] = False if rule is None or (rule == 0 and name in _IN_SECONDS) else rule  # no time, no rule
     return checked
 
 
@@ -107,7 +108,9 @@ def policy_from(settings: Mapping[str, Any]) -> Policy:
     for name, (key, _) in _RULES.items():
         value = settings.get(key)
         if value is not None:
-            found[name] = 1_000_000 / value if key == "pace" else value / 1000 if name in _IN_SECONDS else value
+            found[name] = (
+                float(f"{1_000_000 / value:.5g}") if key == "pace" else value / 1000 if name in _IN_SECONDS else value
+            )
     policy: Policy = found
     return policy
 
@@ -119,7 +122,8 @@ class Choice(TypedDict, total=False):
         labels: names and values that it must carry; who asks for the same labels is served in turn. The first time that
             a pool is asked for certain labels it looks through all its accounts, then never again.
         exclude: accounts that it must not be, up to 64.
-        prefer: the account that it shall be if that is free, or True for the one that this owner had last.
+        prefer: the account that it shall be if that is free, or True for the one that this owner had last when it asked
+            so, within a day.
         wait_for_restore: whether to wait where all accounts are quarantined, instead of raising PoolExhausted.
     """
 
@@ -127,6 +131,15 @@ class Choice(TypedDict, total=False):
     exclude: Iterable[Account | str]
     prefer: Account | str | bool | None
     wait_for_restore: bool
+
+
+def check_error_classes(classes: Any) -> tuple[type[BaseException], ...]:
+    """What `bad_on` names: a class of errors, or a tuple of them."""
+    found = classes if isinstance(classes, tuple) else (classes,)
+    for one in found:
+        if not isinstance(one, type) or not issubclass(one, BaseException):
+            raise ConfigError(f"bad_on must be a tuple of classes of errors, and {one!r} is none")
+    return found
 
 
 def name_of(account: Any) -> str:
@@ -144,7 +157,7 @@ def check_choice(choice: Mapping[str, Any]) -> dict[str, Any]:
     if unknown:
         raise TypeError(f"unexpected keyword argument {min(unknown)!r}")
     fields: dict[str, Any] = {}
-    if choice.get("labels"):
+    if choice.get("labels") is not None:
         fields["choice"] = choice_of(check_labels(choice["labels"]))
     excluded = choice.get("exclude", ())
     if isinstance(excluded, str | Account) or not isinstance(excluded, Iterable):
@@ -157,6 +170,6 @@ def check_choice(choice: Mapping[str, Any]) -> dict[str, Any]:
     preferred = choice.get("prefer")
     if preferred is not None and preferred is not False:
         fields["prefer"] = True if preferred is True else name_of(preferred)
-    if choice.get("wait_for_restore"):
-        fields["patient"] = check_flag("wait_for_restore", choice["wait_for_restore"])
+    if check_flag("wait_for_restore", choice.get("wait_for_restore", False)):
+        fields["patient"] = True
     return fields

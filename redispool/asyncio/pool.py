@@ -24,7 +24,7 @@ from redispool.protocol.channel import PoolChannel
 from redispool.protocol.keys import PoolKeys
 from redispool.roster import as_accounts
 from redispool.sealing import Cipher, seal_from
-from redispool.terms import Choice, Policy, check_policy, check_terms
+from redispool.terms import Choice, Policy, check_error_classes, check_policy, check_terms
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -168,13 +168,14 @@ class AccountPool:
         Raises:
             LeaseLost: the lease ended before the block did, and the block did not raise itself.
         """
+        bad = check_error_classes(bad_on)
         handle = await self.acquire_account(account, owner, timeout=timeout, ttl=ttl, priority=priority, **choice)
         try:
             yield handle
         except BaseException as error:
-            await self.run(self._operations.leave(handle, error, bad_on))
+            await self.run(self._operations.leave(handle, error, bad))
             raise
-        await self.run(self._operations.leave(handle, None, bad_on))
+        await self.run(self._operations.leave(handle, None, bad))
 
     async def acquire_accounts(
         self,

@@ -115,13 +115,16 @@ class LeaseFlows:
         rank: int | None,
         next_end: int,
         server_now: int,
+        restless: int = 0,
     ) -> Flow[list[Grant] | None]:
         """Wait for mail; what it grants, or None when it is time to ask again."""
         remaining = None if deadline is None else deadline - self.channel.clock()
         if remaining is not None and remaining <= 0:
             return (yield from self._last_chance(request, timeout))
-        soon = 0 < next_end < self.slice_seconds * 1000 and (rank or 0) < FIRST_FEW
-        mail = yield from self._block(request, self._slice(request, rank, next_end, remaining), remaining, soon=soon)
+        soon = (restless or 0 < next_end < self.slice_seconds * 1000) and (rank or 0) < FIRST_FEW
+        mail = yield from self._block(
+            request, self._slice(request, rank, next_end, remaining), remaining, soon=bool(soon)
+        )
         kind = b"again" if mail is None else mail.partition(b"\n")[0]
         if mail is None or kind == b"again":
             return None
@@ -129,7 +132,9 @@ class LeaseFlows:
             yield from self._abandon(request)  # it may have joined the queue again since the mail was sent
             raise self._in_vain(request, kind)
         grant = read_grant(mail, asked, server_now)
-        if grant.token and grant.valid_until <= self.channel.clock():
+        if not grant.token:
+            yield from self._abandon(request)  # likewise: nobody remembers who got what is never locked
+        elif grant.valid_until <= self.channel.clock():
             return None  # it was read too late
         return [grant]
 

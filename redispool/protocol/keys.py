@@ -23,12 +23,14 @@ of a pool's keys from the first one, `meta` (see `lua/shared/open.lua`):
 | `NS:{POOL}:surplus` | hash | name -> highest seat that may still be held, where `max_sessions` was lowered |
 | `NS:{POOL}:rest` | hash | name -> ms before which none of its seats comes back |
 | `NS:{POOL}:quarantine` | hash | name -> since, who said so, why: out of the rotation |
-| `NS:{POOL}:health` | hash | failures and uses of an account, and the last report of either |
+| `NS:{POOL}:health` | hash | failures and uses of an account |
 | `NS:{POOL}:dirty` | zset | seat -> since; it waits for a cleaner |
 | `NS:{POOL}:choices` | hash | the choices of labels that were asked for: by their first label; themselves, when ready |
 | `NS:{POOL}:rotationLABELS`, `:placesLABELS` | list, hash | the rotation of those that carry the labels |
 | `NS:{POOL}:carriers:LABELS` | set | the names of those that carry them |
 | `NS:{POOL}:last:OWNER` | string, PX | the account that the owner had last, if he ever asked for it |
+| `NS:{POOL}:asking:OWNER` | zset, PX | the owner's waiting tokens, where the policy limits what one owner has |
+| `NS:{POOL}:told:TOKEN` | string, PX | the answer to a report or a release by force, should it be sent twice |
 | `NS:{POOL}:events` | stream, capped | what happened: the audit trail |
 | `NS:pools` | set | the pools of the namespace |
 | `NS:routes` | list | the routing rules that all hosts share |

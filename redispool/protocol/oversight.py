@@ -191,14 +191,14 @@ class OversightFlows:
                 raise ConfigError("the time until which the account is to be reserved is past")
         raise ProtocolMismatch(f"unexpected reply {reply[0]!r} of the reserve script")
 
-    def revoke(self, account: str, owner: str, by: str, *, force: bool) -> Flow[int]:
+    def revoke(self, account: str, owner: str, by: str, token: str, *, force: bool) -> Flow[int]:
         """Release what the owner holds of an account, or by force what anybody holds; how many leases that was.
 
         Raises:
             UnknownAccount: the pool has no such account.
             NotHeld: it is not held, or by others only.
         """
-        _, reply = yield from self.channel.call(scripts.REVOKE, account, owner, int(force), by)
+        _, reply = yield from self.channel.call(scripts.REVOKE, account, owner, int(force), by, token)
         if reply[0] == b"unknown":
             raise self.channel.unknown(account)
         if not reply[1]:

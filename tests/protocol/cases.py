@@ -180,7 +180,7 @@ OVERSIGHT = [
         [grant(1060.0)],
     ),
     Case(
-        "revoke", "revoke", lambda stage: stage.oversight.revoke("a1", "bob", "me", force=True),
+        "revoke", "revoke", lambda stage: stage.oversight.revoke("a1", "bob", "me", "t", force=True),
         [("revoke", [b"done", 1, b""])], 1,
     ),
 ]  # fmt: skip

@@ -244,7 +244,11 @@ def test_a_grant_that_was_read_after_its_end_is_not_handed_out_but_asked_for_aga
 
 
 def test_a_mail_for_an_account_that_is_never_locked_names_its_reader_and_holds_nothing(stage):
-    (grant,) = stage.play(stage.leases.acquire(ANY, None), ("acquire", waiting()), ("block", mail(expires=0)))
+    (grant,) = stage.play(
+        stage.leases.acquire(ANY, None),
+        ("acquire", waiting()), ("block", mail(expires=0)),
+        ("cancel return", [b"cancelled"]),  # it may have joined the queue again since the mail was sent
+    )  # fmt: skip
     assert (grant.token, grant.account) == ("", "a1")
 
 

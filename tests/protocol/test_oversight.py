@@ -71,7 +71,7 @@ def test_a_reservation_that_cannot_be_says_why(stage, reply, error, says):
 @pytest.mark.parametrize(("holder", "says"), [(b"alice", "held by 'alice'"), (b"", "nobody holds it")])
 def test_releasing_what_the_owner_does_not_hold_says_who_does(stage, holder, says):
     with pytest.raises(NotHeld, match=says):
-        stage.play(stage.oversight.revoke("a1", "bob", "me", force=False), ("revoke", [b"done", 0, holder]))
+        stage.play(stage.oversight.revoke("a1", "bob", "me", "t", force=False), ("revoke", [b"done", 0, holder]))
 
 
 def test_a_policy_that_redispool_did_not_write_is_a_mismatch(stage):

@@ -1,5 +1,5 @@
 -- Guarantees: the token holds what it asked for, or waits in one place of the queue, however often this is sent; nobody is overtaken.
--- Returns {'granted', now, grant, ...} | {'waiting', stamp, rank, ms to the next end, now} | {'busy', 1: ask again} | {'empty'} | {'unknown'}
+-- Returns {'granted', now, grant, ...} | {'waiting', stamp, rank, ms to the next end, now, 1: look again then} | {'busy', 1: ask again} | {'empty'} | {'unknown'}
 -- | {'exhausted'}: all is quarantined | {'choose'}: the labels were never asked for, see choose.lua | {'too many', how many there can be}
 -- | {'sealed', the keys that there are}: the caller lacks one, and has changed nothing.
 -- ARGV[3] token, [4] mailbox, [5] owner, [6] ttl ms, [7] what is wanted, [8] '1': wait, [9] presence ms,
@@ -15,8 +15,8 @@ local function wait_in_line(queue, stamp)
   redis.call('SET', ALIVE .. ARGV[4], '1', 'PX', ARGV[9])
 end
 
--- Joins the queue, or stays in its place; what the waiter is told.
-local function wait(queue, more)
+-- Joins the queue, or stays in its place; what the waiter is told. 'restless': what it wants is free, but not for it now.
+local function wait(queue, more, restless)
   local stamp = ARGV[11] ~= '' and ARGV[11] or redis.call('ZSCORE', queue, ARGV[3])
   if not stamp then
     local arrival = math.max(now * 1000, tonumber(redis.call('HGET', META, 'stamp') or 0) + 1)
@@ -24,7 +24,8 @@ local function wait(queue, more)
     stamp = arrival - tonumber(ARGV[10])
   end
   wait_in_line(queue, stamp)
-  return {'waiting', string.format('%.0f', stamp), redis.call('ZRANK', queue, ARGV[3]), more and 0 or next_end(), now}
+  local rank = redis.call('ZRANK', queue, ARGV[3])
+  return {'waiting', string.format('%.0f', stamp), rank, more and 0 or next_end(rank), now, restless and 1 or 0}
 end
 
 -- The common cases first, before all that the others need is even defined: who asks for the first time for the next in turn,
@@ -72,37 +73,25 @@ for number = 1, count do before[#before + 1] = granted_before(token_of(request, 
 if #before == count then return granted(before) end
 for number = 1, #before > 0 and count or 0 do give_back(token_of(request, number), 0, 'returned') end -- some of several have ended
 
-local function in_vain(...)
+if by_labels and redis.call('HEXISTS', CHOICES, request.want) == 0 and redis.call('EXISTS', MEMBERS) == 1 then return {'choose'} end
+local reason, most = in_vain(request, request.options.patient)
+if reason then
   forget(request)
   close_mailbox(request)
-  return {...}
-end
-if redis.call('EXISTS', MEMBERS) == 0 then return in_vain('empty') end
-if by_labels then
-  if redis.call('HEXISTS', CHOICES, request.want) == 0 then return {'choose'} end
-  if redis.call('EXISTS', CARRIERS .. request.want) == 0 then return in_vain('unknown') end
-elseif request.want ~= '' and request.want ~= CLEANUP then
-  if redis.call('HEXISTS', ACCOUNTS, request.want) == 0 then return in_vain('unknown') end
-end
-if count > 1 then
-  local most = by_labels and redis.call('SCARD', CARRIERS .. request.want) or redis.call('LLEN', MEMBERS)
-  for _, name in ipairs(request.options.exclude or NONE) do most = most - redis.call('HEXISTS', ACCOUNTS, name) end
-  most = math.min(most, policy.max_per_owner or most)
-  if count > most then return in_vain('too many', most) end
-end
-if extras and not request.options.patient and request.want ~= CLEANUP then
-  local out = redis.call('HLEN', QUARANTINE)
-  if out > 0 and (out >= redis.call('LLEN', MEMBERS) or redis.call('HEXISTS', QUARANTINE, request.want) == 1) then
-    return in_vain('exhausted')
-  end
+  if extras then tell_next(queue) end
+  return {reason, most}
 end
 
 local grants, stopped = take(request)
 if grants then
   if redis.call('HEXISTS', REQUESTS, request.token) == 1 then forget(request) end
-  if policy.pace then wake((first_of({queue}, ''))) end -- who is next shall know when
+  if extras then tell_next(queue) end
   return granted(grants)
 end
 more = more or stopped
 if ARGV[8] ~= '1' then return {'busy', more and 1 or 0} end
-return wait(queue, more)
+if policy.max_per_owner then -- who gives an account back makes it ask again
+  redis.call('ZADD', ASKING .. request.owner, 'NX', now, request.token)
+  redis.call('PEXPIRE', ASKING .. request.owner, 86400000)
+end
+return wait(queue, more, extras and is_free(request))

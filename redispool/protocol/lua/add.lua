@@ -27,6 +27,7 @@ for i = 3, #ARGV, 3 do
     retire(name, old)
     redis.call('HSET', ACCOUNTS, name, record)
     circulate(name, record)
+    for _, choice in ipairs(choices_of(old)) do wake_hopeless(queue_of(choice)) end -- it may have been the last with a label
   end
 end
 record_change('added', added)

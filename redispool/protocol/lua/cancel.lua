@@ -13,4 +13,5 @@ end
 for number = 1, result[1] == 'granted' and 0 or count do give_back(token_of(request, number), 0, 'returned') end
 forget(request)
 close_mailbox(request)
+if extras then tell_next(queue_of(request.want)) end
 return result

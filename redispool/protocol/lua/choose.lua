@@ -13,8 +13,7 @@ end
 local page = redis.call('HSCAN', ACCOUNTS, cursor, 'COUNT', 200)
 for i = 1, #page[2], 2 do
   local name, record = page[2][i], page[2][i + 1]
-  local labels = string.match(record, '^%d+(\t[^\n]*)')
-  if labels and carries(labels, choice) then
+  if carries(labels_of(record), choice) then
     redis.call('SADD', CARRIERS .. choice, name)
     if tonumber(redis.call('HGET', PLACES, name) or 0) > 0 then join(choice, name) end
   end

@@ -1,7 +1,7 @@
 -- Guarantees: the account is as healthy as was said, for every host; what is quarantined is out of the rotation from now on.
 -- Returns {'done', failures, 1 if it is quarantined} | {'unknown'}.
 -- ARGV[3] 'bad', 'good', 'quarantine' or 'restore', [4] account, [5] reason, [6] who says so, [7] ms to rest, '' for none,
--- [8] a token of this request, so that what was sent twice counts once
+-- [8] a token of this request, so that what is sent twice counts once
 --@include members
 local what, name, reason, by, rests = ARGV[3], ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
 if what == 'quarantine' or what == 'restore' then
@@ -18,12 +18,9 @@ local function put_out(why)
   if is_out then return end
   is_out = true
   quarantine(name, record, why, by)
-  wake_all(queue_of(name))
-  if redis.call('HLEN', QUARANTINE) >= redis.call('LLEN', MEMBERS) then wake_all(QUEUE) end
 end
 
-if redis.call('HGET', HEALTH, 'told:' .. name) == ARGV[8] then return {'done', failures, is_out and 1 or 0} end
-redis.call('HSET', HEALTH, 'told:' .. name, ARGV[8])
+if not redis.call('SET', TOLD .. ARGV[8], '1', 'NX', 'PX', 600000) then return {'done', failures, is_out and 1 or 0} end
 if what == 'bad' then
   failures = redis.call('HINCRBY', HEALTH, 'failures:' .. name, 1)
   record_event('bad', name, by, 0, reason)
@@ -42,7 +39,7 @@ else
     is_out = false
     redis.call('HDEL', QUARANTINE, name)
     record_event('restored', name, by, 0, reason)
-    circulate(name, record)
+    circulate(name, record, true)
   end
 end
 return {'done', failures, is_out and 1 or 0}

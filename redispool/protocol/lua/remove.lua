@@ -4,11 +4,12 @@
 --@include members
 --@include administer
 if reclaim() then return {'again'} end
-local removed = {}
+local removed, labels = {}, {}
 for i = 3, #ARGV, 2 do
   local name, hash = ARGV[i], ARGV[i + 1]
   local record = redis.call('HGET', ACCOUNTS, name)
   if record then
+    for _, choice in ipairs(choices_of(record)) do labels[choice] = true end
     forget_account(name, record)
     redis.call('HDEL', ACCOUNTS, name)
     redis.call('HDEL', HASHES, hash)
@@ -24,6 +25,7 @@ end
 if emptied then
   dismiss(QUEUE, 'empty')
 elseif extras then
-  wake_all(QUEUE) -- what is left may be quarantined, or fewer than somebody wants
+  wake_hopeless(QUEUE) -- what is left may be quarantined, or fewer than somebody wants
+  for choice in pairs(labels) do wake_hopeless(queue_of(choice)) end
 end
 return {#removed}

@@ -12,33 +12,35 @@ local sessions = sessions_of(record)
 if sessions == 0 then return {'unlocked'} end
 if request.ttl <= 0 then return {'past'} end
 
-local seats, grants = {}, {}
-for number = 1, sessions do
-  seats[number] = seat_of(name, tostring(number))
-  local token = redis.call('GET', LOCK .. seats[number])
+local last = math.max(sessions, surplus_of(name))
+local before = {'granted', now}
+for number = 1, last do
+  local token = redis.call('GET', LOCK .. seat_of(name, tostring(number)))
   if token == token_of(request, number) then
-    grants[#grants + 1] = granted_before(token) -- by an earlier send
+    before[#before + 1] = granted_before(token) -- by an earlier send
   elseif token and ARGV[8] ~= '1' then
     local _, holder = lease_of(token)
     return {'held', holder or '?'}
   end
 end
-if #grants == sessions then return {'granted', now, unpack(grants)} end
+if #before == 2 + sessions then return before end
 
 withdraw(name, record)
-grants = {}
-for number, seat in ipairs(seats) do
+local reply = {'granted', now}
+for number = 1, last do
+  local seat = seat_of(name, tostring(number))
   local token = redis.call('GET', LOCK .. seat)
   local _, holder, fence = lease_of(token or '')
   if holder then
     end_lease(token, holder)
     record_event('revoked', name, holder, fence, 'reserved by ' .. ARGV[9] .. ' for ' .. owner)
+    tell_owner(holder)
   end
   end_lease('?' .. seat, '?') -- if an operator's lock was on it
   redis.call('DEL', LOCK .. seat)
   redis.call('ZREM', COOLING, seat)
   redis.call('ZREM', DIRTY, seat)
-  grants[number] = grant(request, token_of(request, number), seat, record)
+  if number <= sessions then reply[#reply + 1] = grant(request, token_of(request, number), seat, record) end
 end
 record_event('reserved', name, caller, 0, 'for ' .. owner .. (ARGV[7] ~= '' and ': ' .. ARGV[7] or ''))
-return {'granted', now, unpack(grants)}
+return reply

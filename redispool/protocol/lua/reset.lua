@@ -6,7 +6,7 @@
 local function known_choices()
   local known = {}
   for _, field in ipairs(redis.call('HKEYS', CHOICES)) do
-    if string.sub(field, 1, 1) == '\t' then known[#known + 1] = field end
+    for choice in string.gmatch(redis.call('HGET', CHOICES, field), '\t[^\n]+') do known[#known + 1] = choice end
   end
   return known
 end

@@ -1,17 +1,24 @@
 -- Guarantees: what the owner holds of the account, or with force what anybody holds of it, is released.
 -- Returns {'done', how many, owner of what was left} | {'unknown'}.
--- ARGV[3] account, [4] owner, [5] '1': force, [6] who says so
+-- ARGV[3] account, [4] owner, [5] '1': force, [6] who says so, [7] a token of this request, so that it says the same when it is sent twice
 --@include members
 reclaim()
-local name, owner, force = ARGV[3], ARGV[4], ARGV[5] == '1'
+local name, owner, force, told = ARGV[3], ARGV[4], ARGV[5] == '1', TOLD .. ARGV[7]
 if force then
 --@include administer
 end
+local before = redis.call('GET', told)
+if before then return {'done', tonumber(before), ''} end
 local record = redis.call('HGET', ACCOUNTS, name)
 if not record then return {'unknown'} end
 local count, others = 0, ''
 for number = 1, math.max(sessions_of(record), surplus_of(name)) do
-  local token = redis.call('GET', LOCK .. seat_of(name, tostring(number)))
+  local seat = seat_of(name, tostring(number))
+  local token = redis.call('GET', LOCK .. seat)
+  if token and not lease_of(token) then -- an operator's own lock
+    adopt(seat)
+    token = '?' .. seat
+  end
   local _, holder = lease_of(token or '')
   if holder and (force or holder == owner) then
     if holder == owner then give_back(token) else give_back(token, nil, 'revoked', 'forced by ' .. ARGV[6]) end
@@ -20,4 +27,5 @@ for number = 1, math.max(sessions_of(record), surplus_of(name)) do
     others = holder
   end
 end
+if count > 0 then redis.call('SET', told, count, 'PX', 600000) end
 return {'done', count, others}

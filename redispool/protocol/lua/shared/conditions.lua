@@ -1,8 +1,10 @@
 -- Guarantees: an account is handed out only as the pool's policy and its own health allow, and never sooner.
 -- POLICY (in META, JSON): cooldown, min_interval: ms; pace: microseconds from one hand-out to the next; max_failures, max_uses,
 -- max_per_owner: numbers; cleanup: true; events: how many are kept. REST: account -> ms before which it is not handed out.
--- QUARANTINE: account -> 'AT\nBY\nREASON'. HEALTH: 'failures:NAME', 'uses:NAME' -> how many; 'told:NAME' -> the last report.
+-- QUARANTINE: account -> 'AT\nBY\nREASON'. HEALTH: 'failures:NAME', 'uses:NAME' -> how many.
 --@include seats
+local CLEANUP = '\tcleanup\t'
+local CROWD = 1000 -- waiters of a queue that one call looks at; those beyond learn it at their next slice
 
 -- The seat comes back when the time has come.
 local function rest(seat, back_at)
@@ -10,11 +12,81 @@ local function rest(seat, back_at)
   redis.call('ZADD', COOLING, back_at, seat)
 end
 
+-- None of the account's seats comes back before then, unless it is to rest for longer anyway.
+local function rest_until(name, back_at)
+  need_extras()
+  redis.call('HSET', REST, name, math.max(back_at, tonumber(redis.call('HGET', REST, name) or 0)))
+end
+
 -- The account's free seats rest, and what is held will after it.
 local function rest_account(name, record, back_at)
-  need_extras()
-  redis.call('HSET', REST, name, back_at)
+  rest_until(name, back_at)
   for _, seat in ipairs(withdraw(name, record)) do rest(seat, back_at) end
+end
+
+-- Whether so many healthy ones are among those that carry the labels; a crowd is taken to have them.
+local function has_healthy(request, count)
+  local carriers = CARRIERS .. request.want
+  local size = redis.call('SCARD', carriers)
+  if size > CROWD or size - redis.call('HLEN', QUARANTINE) >= count + #(request.options.exclude or NONE) then return true end
+  local excluded, healthy = {}, 0
+  for _, name in ipairs(request.options.exclude or NONE) do excluded[name] = true end
+  for _, name in ipairs(redis.call('SRANDMEMBER', carriers, CROWD)) do
+    if not excluded[name] and redis.call('HEXISTS', QUARANTINE, name) == 0 then healthy = healthy + 1 end
+    if healthy == count then return true end
+  end
+  return false
+end
+
+-- Why it is in vain to wait for accounts in turn, all or with labels: 'unknown', 'exhausted', or 'too many' and how many there are.
+local function in_vain_for_any(request, patient)
+  local options, by_labels = request.options, request.want ~= ''
+  local count, excluded, out = options.count or 1, 0, redis.call('HLEN', QUARANTINE)
+  local most = by_labels and redis.call('SCARD', CARRIERS .. request.want) or redis.call('LLEN', MEMBERS)
+  if most == 0 then return 'unknown' end
+  local healthy = most - (by_labels and 0 or out)
+  for _, name in ipairs(options.exclude or NONE) do
+    local record = redis.call('HGET', ACCOUNTS, name)
+    if record and (not by_labels or carries(labels_of(record), request.want)) then
+      most = most - 1
+      if by_labels or redis.call('HEXISTS', QUARANTINE, name) == 0 then healthy = healthy - 1 end
+    end
+  end
+  local allowed = math.min(most, policy.max_per_owner or most)
+  if count > allowed then return 'too many', allowed end
+  if patient or out == 0 then return nil end
+  if healthy < count or by_labels and not has_healthy(request, count) then return 'exhausted' end
+end
+
+-- Why it is in vain to wait for what is asked; nil where it may come. Who is patient waits for what is quarantined.
+local function in_vain(request, patient)
+  if redis.call('EXISTS', MEMBERS) == 0 then return 'empty' end
+  local want = request.want
+  if want == CLEANUP then return nil end
+  if want == '' or string.sub(want, 1, 1) == '\t' then
+    if want == '' and not extras then return nil end
+    return in_vain_for_any(request, patient)
+  end
+  if redis.call('HEXISTS', ACCOUNTS, want) == 0 then return 'unknown' end
+  if extras and not patient and redis.call('HEXISTS', QUARANTINE, want) == 1 then return 'exhausted' end
+end
+
+-- Makes a waiter ask again, as what it was told is out of date.
+local function wake(request)
+  if request then send_mail(request, 'again\n' .. request.token, request.ttl) end
+end
+
+-- Makes the waiters of a queue ask again.
+local function wake_all(queue)
+  for _, token in ipairs(redis.call('ZRANGE', queue, 0, CROWD - 1)) do wake(request_of(token)) end
+end
+
+-- Makes those of a queue ask again who wait in vain since an account has gone, so that they learn it.
+local function wake_hopeless(queue)
+  for _, token in ipairs(redis.call('ZRANGE', queue, 0, CROWD - 1)) do
+    local request = request_of(token)
+    if request and in_vain(request, request.options.patient) then wake(request) end
+  end
 end
 
 local function quarantine(name, record, reason, by)
@@ -26,6 +98,9 @@ local function quarantine(name, record, reason, by)
     redis.call('ZREM', DIRTY, seat_of(name, tostring(number)))
   end
   record_event('quarantined', name, by, 0, reason)
+  wake_hopeless(QUEUE)
+  wake_hopeless(queue_of(name))
+  for _, choice in ipairs(choices_of(record)) do wake_hopeless(queue_of(choice)) end
 end
 
 -- What is to be noted when an account was handed out.
@@ -46,7 +121,7 @@ local function may_take(request, name)
   for _, other in ipairs(request.options.exclude or NONE) do
     if other == name then return false end
   end
-  if not policy.max_per_owner then return true end
+  if not policy.max_per_owner or request.want == CLEANUP then return true end
   local held = redis.pcall('SCARD', OWNER .. request.owner)
   return (tonumber(held) or 0) + (request.options.count or 1) <= policy.max_per_owner
 end
@@ -65,6 +140,7 @@ local function grant_seat(request, token, name, record)
   local sessions = sessions_of(record)
   if sessions == 0 then
     join_rotation(name, record)
+    if extras then handed_out(request, name, record) end
     return describe(token, name, 0, now, 0, record)
   end
   local result, number

@@ -4,17 +4,26 @@
 -- Who has given a lease back may have more from now on, where the policy limits what one owner has.
 local function tell_owner(owner)
   if not policy.max_per_owner then return end
-  for _, token in ipairs(redis.call('ZRANGE', QUEUE, 0, 999)) do
+  for _, token in ipairs(redis.call('ZRANGE', ASKING .. owner, 0, CROWD - 1)) do
     local request = request_of(token)
-    if request and request.owner == owner then return wake(request) end
+    if not request then
+      redis.call('ZREM', ASKING .. owner, token)
+    elseif may_take(request, '') then
+      return wake(request)
+    end
   end
 end
 
--- What happens to a seat whose lease is over; 'cooldown' ms, nil for the policy's.
-local function leave_seat(seat, purpose, cooldown, expired)
-  if policy.cleanup and (purpose ~= 'cleanup' or expired) then return to_the_cleaners(seat) end
+-- What happens to a seat whose lease is over; 'cooldown' ms, nil for the policy's; 'undone': not by its holder.
+local function leave_seat(seat, purpose, cooldown, undone)
+  local name = split_seat(seat)
+  if redis.call('HEXISTS', ACCOUNTS, name) == 0 then return end
+  if policy.cleanup and (purpose ~= 'cleanup' or undone) then
+    if (cooldown or 0) > 0 then rest_until(name, now + cooldown) end
+    return to_the_cleaners(seat)
+  end
   local ms = cooldown or policy.cooldown or 0
-  if ms > 0 and redis.call('HEXISTS', ACCOUNTS, (split_seat(seat))) == 1 then return rest_and_tell(seat, now + ms) end
+  if ms > 0 then return rest_and_tell(seat, now + ms) end
   free(seat)
 end
 
@@ -30,7 +39,7 @@ local function give_back(token, cooldown, event, why)
   end
   redis.call('DEL', LOCK .. seat)
   record_event(lock and (event or 'released') or 'expired', (split_seat(seat)), owner, fence, why)
-  leave_seat(seat, purpose, cooldown, not lock)
+  leave_seat(seat, purpose, cooldown, not lock or event)
   tell_owner(owner)
   return lock == token
 end
@@ -73,5 +82,10 @@ local function reclaim()
     redis.call('ZREM', COOLING, seat)
     free(seat)
   end
-  return #due == BOUND or #rested == BOUND
+  local unclaimed = policy.cleanup and NONE or redis.call('ZRANGE', DIRTY, 0, BOUND - 1) -- there are no cleaners any more
+  for _, seat in ipairs(unclaimed) do
+    redis.call('ZREM', DIRTY, seat)
+    free(seat)
+  end
+  return #due == BOUND or #rested == BOUND or #unclaimed == BOUND
 end

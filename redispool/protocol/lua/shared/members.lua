@@ -1,8 +1,8 @@
 -- Guarantees: each account's free seats, and only those, can be had, whatever its max_sessions and labels were before.
 --@include leases
 
--- Brings each seat that is neither held, resting nor to be cleaned into circulation.
-local function circulate(name, record)
+-- Brings each seat that is neither held, resting nor to be cleaned into circulation; 'used': through the cleaners, if there are any.
+local function circulate(name, record, used)
   for _, choice in ipairs(choices_of(record)) do redis.call('SADD', CARRIERS .. choice, name) end
   if sessions_of(record) == 0 then free(name) end -- whoever holds it from before
   for number = 1, sessions_of(record) do
@@ -10,7 +10,7 @@ local function circulate(name, record)
     if redis.call('EXISTS', LOCK .. seat) == 1 then
       adopt(seat)
     elseif not redis.call('ZSCORE', COOLING, seat) and not redis.call('ZSCORE', DIRTY, seat) then
-      free(seat)
+      if used and policy.cleanup then to_the_cleaners(seat) else free(seat) end
     end
   end
 end
@@ -32,5 +32,5 @@ local function forget_account(name, record)
   end
   redis.call('HDEL', QUARANTINE, name)
   redis.call('HDEL', REST, name)
-  redis.call('HDEL', HEALTH, 'failures:' .. name, 'uses:' .. name, 'told:' .. name)
+  redis.call('HDEL', HEALTH, 'failures:' .. name, 'uses:' .. name)
 end

@@ -8,6 +8,9 @@ local BOUND = 64 -- steps that one call may spend on what others left behind
 -- What is no record counts as one of a simple account: whoever is given it says what is wrong, and nothing is lost.
 local function sessions_of(record) return math.min(tonumber(string.match(record, '^(%d+)[\t\n]') or 1), 10000) end
 
+-- '\tNAME=VALUE\t...', '' for none
+local function labels_of(record) return string.match(record, '^%d+(\t[^\n]*)') or '' end
+
 local function carries(labels, choice)
   for pair in string.gmatch(choice, '[^\t]+') do
     if not string.find(labels, '\t' .. pair .. '\t', 1, true) then return false end
@@ -17,8 +20,8 @@ end
 
 -- The choices of labels that the account answers to. CHOICES has them by their first pair, line by line.
 local function choices_of(record)
-  local labels = extras and string.match(record, '^%d+(\t[^\n]*)')
-  if not labels then return NONE end
+  local labels = extras and labels_of(record) or ''
+  if labels == '' then return NONE end
   local pairs_of, found = {}, {}
   for pair in string.gmatch(labels, '[^\t]+') do pairs_of[#pairs_of + 1] = pair end
   for _, known in ipairs(redis.call('HMGET', CHOICES, unpack(pairs_of))) do

@@ -23,9 +23,8 @@ local function take_particular(request, name)
   local record = redis.call('HGET', ACCOUNTS, name)
   if not record then return nil end
   for _ = 1, BOUND do
-    if tonumber(redis.call('HGET', PLACES, name) or 0) <= 0 then return nil end
-    if sessions_of(record) == 0 then return describe(request.token, name, 0, now, 0, record) end
-    local waiter, bounded = first_waiter(name, record)
+    if tonumber(redis.call('HGET', PLACES, name) or 0) <= 0 or pause() > 0 then return nil end
+    local waiter, bounded = first_waiter(name, record, sessions_of(record) == 0)
     if barred(request, waiter, bounded) then return nil, bounded end
     leave_rotation(name, record)
     local mail = serve(request, waiter, name, record)
@@ -34,67 +33,77 @@ local function take_particular(request, name)
   return nil, true
 end
 
--- The next in turn; the second result tells that the bound was reached.
+-- The next in turn that who asks may have; what he may not have, or others wait for, keeps its turn. The second result tells
+-- that the bound was reached.
 local function take_next(request)
-  local choice = request.want
-  for _ = 1, BOUND do
-    local name, more = next_account(choice)
-    if not name then return nil, more end
+  local choice, passed = request.want, {}
+  local mail, more
+  for step = 1, PASSED do
+    if pause() > 0 then break end -- somebody else has been served
+    local name
+    name, more = next_account(choice)
+    if not name then break end
     local record = redis.call('HGET', ACCOUNTS, name)
     if record then
-      local waiter, bounded = first_waiter(name, record)
-      if barred(request, waiter, bounded) then
-        undo_next(choice, name)
-        return nil, bounded
+      local waiter, bounded = first_waiter(name, record, sessions_of(record) == 0)
+      local other = waiter and waiter.token ~= request.token
+      if barred(request, waiter, bounded) or not other and not may_take(request, name) then
+        passed[#passed + 1] = name
+        more = bounded
+        if bounded then break end
+      else
+        if extras then leave_rotation(name, record) end
+        mail = serve(request, waiter, name, record)
+        if mail then break end
+        more = step == PASSED
       end
-      if extras then leave_rotation(name, record) end
-      local mail = serve(request, waiter, name, record)
-      if mail then return mail end
     end
   end
-  return nil, true
+  for i = #passed, 1, -1 do undo_next(choice, passed[i]) end
+  return mail, not mail and more
 end
 
--- The first accounts in turn that who asks may have, so many at most.
-local function find_allowed(request, count)
-  local rotation, places_in = ROTATION .. request.want, PLACES .. request.want
-  local names, seen = {}, {}
-  for start = 0, 900, 100 do
-    local page = redis.call('LRANGE', rotation, start, start + 99)
-    for _, name in ipairs(page) do
-      seen[name] = (seen[name] or 0) + 1
-      -- of an account's entries, the last is its turn
-      if seen[name] == tonumber(redis.call('HGET', places_in, name) or 0) and may_take(request, name) then
-        names[#names + 1] = name
-        if #names == count then return names end
-      end
+-- Takes the first accounts in turn that who asks may have and nobody else waits for, so many or none, from one rotation only.
+local function pop_several(request, count)
+  local popped, chosen, names, bounded = {}, {}, {}, nil
+  for _ = 1, CROWD + count do
+    local name
+    name, bounded = next_account(request.want)
+    if not name then break end
+    popped[#popped + 1] = name
+    local record, waiter = redis.call('HGET', ACCOUNTS, name), nil
+    if record and may_take(request, name) then
+      waiter, bounded = first_waiter(name, record, sessions_of(record) == 0)
+      if bounded then break end
+      if not waiter or waiter.token == request.token then names[#names + 1], chosen[name] = name, true end
+      if #names == count then break end
     end
-    if #page < 100 then break end
   end
-  return names
+  for i = #popped, 1, -1 do
+    if #names < count or not chosen[popped[i]] then undo_next(request.want, popped[i]) end
+  end
+  return #names == count and names, bounded
 end
 
 -- Takes several different accounts, or none; a list of grants.
 local function take_several(request, count)
-  local names = find_allowed(request, count)
-  if #names < count then return nil end
-  local records = {}
+  if tonumber(redis.call('HGET', META, 'free') or 0) < count then return nil end
+  local names, bounded = pop_several(request, count)
+  if not names then return nil, bounded end
+  local mails, failed = {}, false
   for i, name in ipairs(names) do
-    records[i] = redis.call('HGET', ACCOUNTS, name)
-    local waiter, bounded = first_waiter(name, records[i])
-    if bounded or (waiter and waiter.token ~= request.token) then return nil, bounded end
-  end
-  local mails = {}
-  for i, name in ipairs(names) do
-    if sessions_of(records[i]) > 0 then leave_rotation(name, records[i]) end
-    mails[i] = sessions_of(records[i]) == 0 and describe(request.token, name, 0, now, 0, records[i])
-      or grant_seat(request, token_of(request, i), name, records[i])
-    if not mails[i] then -- somebody else's lock is on it
-      for number = 1, i - 1 do give_back(token_of(request, number), 0, 'returned') end
-      return nil, true
+    local record = redis.call('HGET', ACCOUNTS, name)
+    leave_rotation(name, record)
+    if failed then
+      join_rotation(name, record)
+    else
+      mails[i] = grant_seat(request, token_of(request, i), name, record)
+      failed = not mails[i] -- somebody else's lock is on it
     end
   end
-  return mails
+  if not failed then return mails end
+  for number = 1, #mails do give_back(token_of(request, number), 0, 'returned') end
+  return nil, true
 end
 
 local function take_to_clean(request)
@@ -115,8 +124,7 @@ local function take_preferred(request)
   if name == true then name = redis.call('GET', LAST .. request.owner) end
   local record = name and redis.call('HGET', ACCOUNTS, name)
   if not record or not may_take(request, name) then return nil end
-  local labels = string.match(record, '^%d+(\t[^\n]*)') or ''
-  if request.want ~= '' and not carries(labels, request.want) then return nil end
+  if request.want ~= '' and not carries(labels_of(record), request.want) then return nil end
   return take_particular(request, name)
 end
 
@@ -134,12 +142,7 @@ local function take(request)
     mail, more = take_particular(request, want)
   else
     if options.prefer then mail = take_preferred(request) end
-    if not mail and options.exclude then
-      local allowed = find_allowed(request, 1)
-      if allowed[1] then mail, more = take_particular(request, allowed[1]) end
-    elseif not mail then
-      mail, more = take_next(request)
-    end
+    if not mail then mail, more = take_next(request) end
   end
   return mail and {mail}, more
 end

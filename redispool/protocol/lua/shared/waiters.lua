@@ -1,18 +1,23 @@
 -- Guarantees: a seat that comes free goes to the first living waiter who may have it, in the call that frees it; else to the rotation.
 -- A waiter whose mailbox shows no life is dropped; should it live, it comes back with its old stamp.
 --@include conditions
-local CLEANUP = '\tcleanup\t'
+local PASSED = 512 -- waiters that may not have an account, and are passed over for the first who may; beyond them nobody is looked for
 
--- Makes a waiter ask again, as what it was told is out of date.
-local function wake(request)
-  if request then send_mail(request, 'again\n' .. request.token, request.ttl) end
+-- Whether a waiter can be served by one hand-off; one who wants several asks again when there are enough.
+local function wants_several(request) return (request.options.count or 1) > 1 end
+
+-- Whether a waiter is to have the account; who waits for a restore, and not just for his turn, holds up nobody.
+local function is_for(request, name, alone)
+  if not may_take(request, name) then return false end
+  return not wants_several(request) or not alone and not (request.options.patient and in_vain(request, false))
 end
 
--- The first living waiter in the queues who may have the account; the second result tells that the bound was reached.
-local function first_of(queues, name)
+-- The first living waiter in the queues who may have the account ('alone': of those who want but one); the second result
+-- tells that so many had died that the bound was reached.
+local function first_of(queues, name, alone)
   if redis.call('EXISTS', unpack(queues)) == 0 then return nil end
-  local passed = {}
-  for _ = 1, BOUND do
+  local passed, dead = {}, 0
+  for _ = 1, PASSED do
     local token, stamp, queue
     for _, one in ipairs(queues) do
       local skip = passed[one] or 0
@@ -24,19 +29,37 @@ local function first_of(queues, name)
     if not request or redis.call('EXISTS', ALIVE .. request.box) == 0 then
       redis.call('ZREM', queue, token)
       redis.call('HDEL', REQUESTS, token)
-    elseif may_take(request, name) then
+      dead = dead + 1
+      if dead == BOUND then return nil, true end
+    elseif is_for(request, name, alone) then
       return request
     else
       passed[queue] = (passed[queue] or 0) + 1
     end
   end
-  return nil, true
+  return nil
 end
 
-local function first_waiter(name, record)
+local function first_waiter(name, record, alone)
   local queues = {QUEUE, queue_of(name)}
   for _, choice in ipairs(choices_of(record)) do queues[#queues + 1] = queue_of(choice) end
-  return first_of(queues, name)
+  return first_of(queues, name, alone)
+end
+
+-- Whether something is free of what is wanted, though perhaps not for who wants it, or not yet.
+local function is_free(request)
+  if request.want == '' then return tonumber(redis.call('HGET', META, 'free') or 0) > 0 end
+  if string.sub(request.want, 1, 1) == '\t' then return redis.call('EXISTS', ROTATION .. request.want) == 1 end
+  return tonumber(redis.call('HGET', PLACES, request.want) or 0) > 0
+end
+
+-- Somebody who held others up has gone, or was served: who is next shall ask. 'queue' is the one that he was in.
+local function tell_next(queue)
+  if redis.call('EXISTS', REQUESTS) == 0 or tonumber(redis.call('HGET', META, 'free') or 0) <= 0 then return end
+  wake((first_of({queue}, '')))
+  local name = redis.call('LRANGE', ROTATION, 0, 0)[1]
+  local record = name and redis.call('HGET', ACCOUNTS, name)
+  if record then wake((first_waiter(name, record))) end
 end
 
 -- A seat rests; if that is over sooner than all that its first waiter knows of, it is told.
@@ -49,19 +72,20 @@ local function rest_and_tell(seat, back_at)
   if record then wake((first_waiter(name, record))) end
 end
 
--- Whether a waiter can be served by one hand-off; one who wants several asks again when there are enough.
-local function wants_several(request) return (request.options.count or 1) > 1 end
-
 -- The account, which is never locked, comes into the rotation if it is not there, and to all who wait for it.
 local function open_up(name, record)
   if tonumber(redis.call('HGET', PLACES, name) or 0) > 0 then return end
   count_free(1)
   join_rotation(name, record)
-  local request = first_waiter(name, record)
-  while request and not wants_several(request) do
+  for _ = 1, CROWD do
+    local request = first_waiter(name, record, true)
+    if not request then break end
+    if pause() > 0 then return wake(request) end
     post(request, describe(request.token, name, 0, now, 0, record), request.ttl)
-    request = first_waiter(name, record)
+    if extras then handed_out(request, name, record) end
+    if tonumber(redis.call('HGET', PLACES, name) or 0) <= 0 then return end -- it rests now, or is quarantined
   end
+  wake((first_waiter(name, record))) -- who wants several, if anybody
 end
 
 -- A seat has come free.
@@ -111,17 +135,12 @@ local function to_the_cleaners(seat)
   end
 end
 
--- Tells the waiters of a queue that they wait in vain; a crowd beyond the bound learns it at its next slice.
+-- Tells the waiters of a queue that they wait in vain.
 local function dismiss(queue, reason)
-  for _, token in ipairs(redis.call('ZRANGE', queue, 0, 999)) do
+  for _, token in ipairs(redis.call('ZRANGE', queue, 0, CROWD - 1)) do
     local request = request_of(token)
     redis.call('ZREM', queue, token)
     redis.call('HDEL', REQUESTS, token)
     if request then post(request, reason .. '\n' .. token, 60000) end
   end
-end
-
--- Makes the waiters of a queue ask again; a crowd beyond the bound does so at its next slice.
-local function wake_all(queue)
-  for _, token in ipairs(redis.call('ZRANGE', queue, 0, 999)) do wake(request_of(token)) end
 end
