@@ -7,8 +7,11 @@ import time
 import pytest
 
 from redispool import Account, AcquireTimeout, LeaseLost
+from redispool.protocol import scripts
 from tests import invariants
 from tests.conftest import wait_until
+from tests.model.reference import Request
+from tests.model.scripted_pool import NAMESPACE, ScriptedPool
 
 
 def key(pool, rest):
@@ -59,6 +62,15 @@ def test_a_lock_that_an_operator_took_over_outlives_the_lease_that_ends_meanwhil
     invariants.check(client, "redispool", pool.name)
 
 
+def test_a_lock_that_an_operator_took_over_is_not_renewed_by_who_held_it(make_pool, client):
+    pool = make_pool(1, auto_renew=False)
+    held = pool.acquire_account()
+    client.set(key(pool, "lock:a1"), "mine", px=10_000)
+    with pytest.raises(LeaseLost):
+        held.lease.renew(60)
+    assert client.pttl(key(pool, "lock:a1")) <= 10_000
+
+
 @pytest.mark.parametrize("sessions", [1, 2])
 def test_an_account_that_is_reserved_from_under_an_operators_lock_comes_back_once(make_pool, client, sessions):
     pool = make_pool([Account("a1", "x", max_sessions=sessions)])
@@ -75,3 +87,52 @@ def test_an_account_that_is_reserved_from_under_an_operators_lock_comes_back_onc
     assert pool.status().free == sessions
     assert pool.audit() == []
     invariants.check(client, "redispool", pool.name)
+
+
+@pytest.fixture
+def scripted(client, pool_name):
+    return ScriptedPool(client, pool_name, {"a": 1, "b": 1})
+
+
+def ask(scripted, token, *, wait=True, again=False):
+    asked = Request(token, "", f"owner of {token}", 6)
+    return scripted.acquire(asked, wait=wait, presence=3, priority=0, stamp=again)
+
+
+def test_what_may_be_had_again_goes_to_who_waits_and_not_to_who_asks_first(scripted):
+    scripted.call(scripts.CONFIGURE, '{"pace":100000}')  # microseconds from one hand-out to the next
+    scripted.add("a")
+    scripted.add("b")
+    assert ask(scripted, "first")[0] == "granted"
+    assert ask(scripted, "waiter")[0] == "waiting"
+    time.sleep(0.11)  # the server's clock is to be beyond that
+    assert ask(scripted, "newcomer", wait=False) == ("busy",)
+    assert scripted.read_mail("waiter")[:2] == ("granted", "b")
+
+
+def test_a_waiter_that_was_taken_for_dead_comes_back_to_its_place(scripted):
+    scripted.add("a")
+    assert ask(scripted, "holder")[0] == "granted"
+    assert ask(scripted, "early")[:2] == ("waiting", 0)
+    scripted.die("early")
+    assert ask(scripted, "late")[:2] == ("waiting", 1)
+    assert scripted.release("holder", 0)
+    assert scripted.read_mail("late")[:2] == ("granted", "a")
+    assert ask(scripted, "later")[:2] == ("waiting", 0)
+    assert ask(scripted, "early", again=True)[:2] == ("waiting", 0)
+    assert scripted.release("late", 0)
+    assert scripted.read_mail("early")[:2] == ("granted", "a")
+    assert scripted.read_mail("later") is None
+
+
+def test_one_call_reclaims_no_more_than_its_bound(scripted, client):
+    for number in range(200):
+        scripted.sessions[f"x{number}"] = 1
+        scripted.add(f"x{number}")
+    for number in range(200):
+        assert ask(scripted, f"t{number}")[0] == "granted"
+    scripted.pass_time(6)
+    leases = f"{NAMESPACE}:{{{scripted.pool}}}:leases"
+    for left in (136, 72, 8, 0):
+        scripted.reclaim()
+        assert client.zcard(leases) == left
