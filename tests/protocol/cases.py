@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from redispool.protocol.audit import Disagreement
-from redispool.protocol.requests import Grant, Request
 from redispool.protocol.log_flows import Entry, Retention, Run
 from redispool.protocol.oversight import EventRow, Figures, LeaseRow, QuarantineRow, WaiterRow
 from redispool.protocol.places import Place
+from redispool.protocol.requests import Grant, Request
 from redispool.protocol.routes import Route, encode_route
 from redispool.protocol.rules import Glob
 
@@ -59,7 +59,8 @@ ACQUIRE = [
         [grant(1060.0)], impatient=(2,), patience=1.0,  # by then the deadline is there
     ),
     Case(
-        "without waiting", "acquire", _acquire(0.0), [("acquire", [b"busy", 1]), ("acquire", granted())], [grant(1060.0)],
+        "without waiting", "acquire", _acquire(0.0),
+        [("acquire", [b"busy", 1]), ("acquire", granted())], [grant(1060.0)],
         patience=1.0,
     ),
     Case(
@@ -107,7 +108,8 @@ PLACES = [
         [("acquire", granted()), ("cancel return", [b"cancelled"])], [grant(1060.0)],
     ),
     Case(
-        "reserved meanwhile, at the last visit", "visit", lambda stage: stage.places.visit(ANY, Place("old", "5"), None),
+        "reserved meanwhile, at the last visit", "visit",
+        lambda stage: stage.places.visit(ANY, Place("old", "5"), None),
         [("acquire", waiting()), ("cancel return", [b"cancelled"]), ("acquire", granted())], [grant(1060.0)],
     ),
     Case(
@@ -148,7 +150,8 @@ EVENT = [b"1000000-0", [b"event", b"granted", b"account", b"a1", b"owner", b"me"
 OVERSIGHT = [
     Case(
         "inspect", "inspect", lambda stage: stage.oversight.inspect(),
-        [("inspect", [1_010_000, 2, 1, 1, 0, 3, 0, 1, b'{"cooldown":5}', 1, b"t", b"1060000", b"a1\nme\n7\n1000000\n"])],
+        [("inspect", [1_010_000, 2, 1, 1, 0, 3, 0, 1, b'{"cooldown":5}', 1,
+                      b"t", b"1060000", b"a1\nme\n7\n1000000\n"])],
         Figures(1010.0, 2, 1, 0, 3, 0, 1, {"cooldown": 5}, (LeaseRow("t", "a1", "me", 7, 1000.0, 1060.0, ""),)),
     ),
     Case(

@@ -12,8 +12,8 @@ from redispool.protocol.flows import LeaseFlows
 from redispool.protocol.keys import PoolKeys, log_key
 from redispool.protocol.log_flows import LogFlows
 from redispool.protocol.membership import MemberFlows
-from redispool.protocol.places import PlaceFlows
 from redispool.protocol.oversight import OversightFlows
+from redispool.protocol.places import PlaceFlows
 from redispool.protocol.resealing import ResealFlows
 from redispool.protocol.routes import RouteFlows
 

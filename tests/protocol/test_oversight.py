@@ -36,14 +36,34 @@ def test_figures_alone_ask_for_no_leases(stage):
 
 
 def test_a_lease_of_which_the_index_knows_nothing_is_left_out(stage):
-    reply = [1_000_000, 1, 0, 2, 0, 0, 0, 0, b"", 2, b"ghost", b"1060000", b"", b"t", b"1060000", b"a1\nme\n7\n1000000\n"]
+    reply = [
+        1_000_000,
+        1,
+        0,
+        2,
+        0,
+        0,
+        0,
+        0,
+        b"",
+        2,
+        b"ghost",
+        b"1060000",
+        b"",
+        b"t",
+        b"1060000",
+        b"a1\nme\n7\n1000000\n",
+    ]
     figures = stage.play(stage.oversight.inspect(), ("inspect", reply))
     assert [row.token for row in figures.leases] == ["t"]
 
 
 def test_events_are_read_page_by_page_until_there_are_enough(stage):
     def entry(number):
-        return [b"%d-0" % number, [b"event", b"granted", b"account", b"a%d" % (number % 2), b"owner", b"o", b"fence", b"1"]]
+        return [
+            b"%d-0" % number,
+            [b"event", b"granted", b"account", b"a%d" % (number % 2), b"owner", b"o", b"fence", b"1"],
+        ]
 
     page = [entry(number) for number in range(2000, 1500, -1)]
     rows = stage.play(stage.oversight.events("a1", 300), ("XREVRANGE", page), ("XREVRANGE", [entry(7), entry(5)]))
