@@ -17,6 +17,7 @@ import select
 import signal
 import socket
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -36,12 +37,12 @@ _NOT_FOUND, _NOT_RUN = 127, 126  # as shells say it
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to run: `grace` in seconds, `valid_until` by the monotonic clock, None where there is no lease to lose."""
+    """What to run: `grace` in seconds, `over_by` by the monotonic clock, None where there is no lease to lose."""
 
     command: list[str]
     environment: dict[str, str]
     grace: float
-    valid_until: float | None
+    over_by: float | None
     descriptor: int | None = None
     content: str = field(default="", repr=False)  # to be read from the descriptor
 
@@ -90,9 +91,9 @@ class Minder:
         """Send the command a signal."""
         self._tell({"signal": number})
 
-    def extend(self, valid_until: float) -> None:
-        """The lease lasts until then, by the monotonic clock."""
-        self._tell({"valid_until": valid_until})
+    def extend(self, over_by: float) -> None:
+        """The lease was renewed: the command need not be over but by then, by the monotonic clock."""
+        self._tell({"over_by": over_by})
 
     def end(self) -> None:
         """The lease is lost: end the command."""
@@ -103,7 +104,10 @@ class Minder:
         if os.waitpid(self.pid, os.WNOHANG)[0] == 0:
             return None
         self._ended = True
-        said = b"".join(iter(lambda: self._socket.recv(_CHUNK), b""))
+        said = b""
+        with suppress(ConnectionResetError):  # how it ends where the minder left something unread
+            while chunk := self._socket.recv(_CHUNK):
+                said += chunk
         if said:
             return Outcome(**json.loads(said))
         signal_all(signal.SIGKILL)  # somebody killed the minder, and what it minded is ours now
@@ -141,7 +145,7 @@ class _Minding:
         self._status = self._error = 0
         self._lost = False
         self._grace = 0.0
-        self._valid_until = math.inf
+        self._over_by = math.inf
         self._kill_at: float | None = None  # once the command is being ended
         self._parted = False  # from `redispool run`, which is gone
 
@@ -177,11 +181,11 @@ class _Minding:
         now = time.monotonic()
         if self._kill_at is not None:
             return max(self._kill_at - now, _LOOK_AGAIN)
-        return None if self._valid_until == math.inf else max(self._valid_until - self._grace - now, 0.0)
+        return None if self._over_by == math.inf else max(self._over_by - self._grace - now, 0.0)
 
     def _mind_the_time(self) -> None:
         now = time.monotonic()
-        if self._kill_at is None and now >= self._valid_until - self._grace:  # no renewal came through
+        if self._kill_at is None and now >= self._over_by - self._grace:  # no renewal came through
             self._lost = True
             self._end(self._grace)
         elif self._kill_at is not None and now >= self._kill_at:
@@ -190,7 +194,7 @@ class _Minding:
     def _end(self, seconds: float) -> None:
         """End the command and all that it has started: politely, and after so many seconds not so."""
         if self._kill_at is None:
-            self._kill_at = min(time.monotonic() + seconds, self._valid_until)
+            self._kill_at = min(time.monotonic() + seconds, self._over_by)
             signal_all(signal.SIGTERM)
             signal_all(signal.SIGCONT)  # what is stopped could not heed it
 
@@ -227,15 +231,15 @@ class _Minding:
                 self._start(Order(**message))
             case {"signal": number} if self._child > 0:
                 os.kill(self._child, number)  # it is not reaped yet, so the id is its own
-            case {"valid_until": valid_until}:
-                self._valid_until = valid_until
+            case {"over_by": over_by}:
+                self._over_by = over_by
             case {"end": True}:
                 self._lost = True
                 self._end(self._grace)
 
     def _start(self, order: Order) -> None:
         self._grace = order.grace
-        self._valid_until = math.inf if order.valid_until is None else order.valid_until
+        self._over_by = math.inf if order.over_by is None else order.over_by
         actions = []
         if order.descriptor is not None:
             actions.append((os.POSIX_SPAWN_DUP2, _file_of(order.content), order.descriptor))

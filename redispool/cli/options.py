@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
+import redis
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from redispool.errors import ConfigError
+from redispool.errors import ConfigError, RedispoolError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,9 +53,25 @@ UrlOption: TypeAlias = Annotated[
 NamespaceOption: TypeAlias = Annotated[
     str, typer.Option("--namespace", envvar="REDISPOOL_NAMESPACE", metavar="NAME", help="What all keys begin with.")
 ]
-PoolArgument: TypeAlias = Annotated[str, typer.Argument(metavar="POOL", help="The pool's name.")]
+
+
+def _pools_that_begin(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The names of pools for the shell to complete; none where the server cannot be asked."""
+    from redispool.cli.site import Site  # noqa: PLC0415 - it needs this module
+
+    try:
+        names = Site.at(ctx.params.get("url"), ctx.params.get("namespace") or NAMESPACE).names()
+    except (redis.RedisError, RedispoolError):
+        return []
+    return [name for name in names if name.startswith(incomplete)]
+
+
+PoolArgument: TypeAlias = Annotated[
+    str, typer.Argument(metavar="POOL", help="The pool's name.", autocompletion=_pools_that_begin)
+]
 OptionalPool: TypeAlias = Annotated[
-    str | None, typer.Argument(metavar="[POOL]", help="The pool's name; all pools if not given.")
+    str | None,
+    typer.Argument(metavar="[POOL]", help="The pool's name; all if not given.", autocompletion=_pools_that_begin),
 ]
 YesOption: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]

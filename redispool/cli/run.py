@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _SI_KERNEL = 0x80  # how Linux marks a signal that comes from the terminal, and so to the command as well
 _STANDARD = (1, 2)
+_MARGIN = 1.0  # seconds that the system may take to end a command
 
 
 def run(
@@ -72,8 +73,7 @@ def run(
         leased = manager.pool(pool or "default").acquire_account(account, owner, labels=labels, **terms)
     with _returning(leased, settings) as lease, _signals_held_back(), minder:
         environment, content = _given(leased, prefix, descriptor)
-        until = None if lease is None else lease.valid_until
-        minder.start(Order(command, environment, longest_grace, until, descriptor, content))
+        minder.start(Order(command, environment, longest_grace, _over_by(lease), descriptor, content))
         outcome = _attend(minder, lease)
         if outcome.lost:
             raise LeaseLost("its command was ended")
@@ -125,9 +125,14 @@ def _signals_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def _over_by(lease: Lease | None) -> float | None:
+    """When the command must be over, by the monotonic clock: somewhat before the lease can end."""
+    return None if lease is None else lease.valid_until - min(_MARGIN, lease.ttl / 10)
+
+
 def _attend(minder: Minder, lease: Lease | None) -> Outcome:
     """Pass on signals and renewals until the command has ended."""
-    known = None if lease is None else lease.valid_until
+    known = _over_by(lease)
     pause = 1.0 if lease is None else min(1.0, lease.ttl / 10)
     if lease is not None:
         lease.lost_event.connect(lambda _: os.kill(os.getpid(), signal.SIGCHLD))  # wakes us
@@ -142,9 +147,9 @@ def _attend(minder: Minder, lease: Lease | None) -> Outcome:
             continue
         if lease.lost:
             minder.end()
-        elif lease.valid_until != known:
-            known = lease.valid_until
-            minder.extend(known)
+        elif (renewed := _over_by(lease)) is not None and renewed != known:
+            known = renewed
+            minder.extend(renewed)
 
 
 @contextmanager

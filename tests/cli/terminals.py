@@ -10,6 +10,7 @@ import subprocess
 import sys
 import termios
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import psutil
@@ -24,6 +25,13 @@ COMMAND = (sys.executable, "-m", "redispool.cli")
 
 def _take_the_terminal() -> None:
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # so that Ctrl-C, typed, becomes a signal
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 class Running:
@@ -93,7 +101,7 @@ class Running:
 
     def left(self) -> list[psutil.Process]:
         """Those of the noted processes that still run."""
-        return [one for one in self.descendants if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+        return [one for one in self.descendants if _runs(one)]
 
     def end(self, seconds: float = 60.0) -> int:
         """Wait for it; the exit status."""
@@ -107,5 +115,6 @@ class Running:
     def stop(self) -> None:
         """Whatever the test came to, nothing stays behind."""
         for process in [*self.left(), self.process]:
-            process.kill()
+            with suppress(psutil.NoSuchProcess):  # it has just ended
+                process.kill()
         self.process.wait()

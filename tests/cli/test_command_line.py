@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import pytest
 import redis
 
+from redispool.cli.app import app
 from redispool.cli.exits import ExitStatus, reason_of, status_of
 from redispool.cli.options import shown_url
 from redispool.errors import AcquireTimeout, ConfigError, PoolEmpty
@@ -87,3 +89,36 @@ def test_a_traceback_is_shown_only_on_request():
     assert "Traceback" not in output
     _, output = run("--debug", *words)
     assert "Traceback" in output
+
+
+def test_the_shell_completes_commands_and_the_names_of_pools(shell):
+    shell.pool(1, name="lab")
+    shell.pool(1, name="lobby")
+    shell.pool(1, name="spare")
+
+    def completions(line):
+        words = line.split(" ")
+        settings = {"COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1), "_REDISPOOL_COMPLETE": "complete_bash"}
+        return shell.run(**settings)[1].split()
+
+    assert completions("redispool sta") == ["status"]
+    assert completions("redispool status l") == ["lab", "lobby"]
+    assert "complete" in shell.says("--show-completion", "bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
+
+
+def test_colours_are_for_terminals_only_and_not_for_who_does_not_want_them(shell):
+    shell.pool(2)
+    coloured = "\x1b["
+    assert coloured in shell.says("pools", terminal=True)
+    assert coloured not in shell.says("pools")
+    for output in (shell.says("pools", terminal=True, NO_COLOR="1"), shell.says("--no-color", "pools", terminal=True)):
+        assert not re.search(r"\x1b\[[0-9;]*3[0-9]m", output)
+
+
+def test_every_command_explains_itself_within_80_columns_and_says_what_its_json_is(shell):
+    without_json = {"run", "demo", "top"}
+    commands = {command.name or command.callback.__name__: command for command in app.registered_commands}
+    assert len(commands) > 20
+    for name, command in commands.items():
+        assert name in without_json or "JSON:" in command.callback.__doc__, name
+    assert max(map(len, shell.says("run", "--help").splitlines())) <= 80

@@ -45,7 +45,7 @@ else:
 while True:
     time.sleep(0.02)
 """
-TTL = 1.2
+TTL = 2.0
 
 
 def started(shell, *words, options=("--ttl", str(TTL), "--grace", "0.3"), **settings):
@@ -53,6 +53,13 @@ def started(shell, *words, options=("--ttl", str(TTL), "--grace", "0.3"), **sett
     running = shell.start("run", *options, "--", *words, **settings)
     wait_for(running, "ready")
     running.note_descendants()
+    return running, running.left()
+
+
+def started_forking(shell, program):
+    """The same, once all five are there: the minder, the command, and its three."""
+    running, _ = started(shell, *python(program))
+    wait_until(lambda: running.note_descendants() and len(running.left()) == 5)
     return running, running.left()
 
 
@@ -196,9 +203,8 @@ def test_a_command_that_ignores_sigterm_keeps_its_account_and_is_waited_for(shel
 
 def test_what_a_command_leaves_running_is_ended_before_the_account_goes_back(shell):
     pool = shell.pool(1)
-    program = FORKING.replace('print("ready", flush=True)', 'print("ready", flush=True); time.sleep(0.5); os._exit(6)')
-    running, processes = started(shell, *python(program))
-    assert len(processes) == 5  # the minder, the command, and its three
+    program = FORKING.replace('print("ready", flush=True)', 'print("ready", flush=True); time.sleep(1); os._exit(6)')
+    running, _ = started_forking(shell, program)
     wait_until(lambda: is_free(pool))
     assert not running.left()
     assert running.end() == 6, running.output
@@ -206,8 +212,7 @@ def test_what_a_command_leaves_running_is_ended_before_the_account_goes_back(she
 
 def test_a_lost_lease_ends_the_command_and_all_that_it_forked_with_status_75(shell):
     pool = shell.pool(1)
-    running, processes = started(shell, *python(FORKING))
-    assert len(processes) == 5
+    running, _ = started_forking(shell, FORKING)
     pool.release("a1", force=True)
     assert running.end() == 75, running.output
     assert "the lease on account 'a1' was lost" in running.output
@@ -236,7 +241,7 @@ def test_when_the_server_is_gone_the_command_is_over_before_the_lease_can_be(own
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_when_we_are_killed_or_stopped_the_command_is_over_before_the_lease_can_be(shell, number):
     pool = shell.pool(1)
-    running, processes = started(shell, *python(FORKING))
+    running, processes = started_forking(shell, FORKING)
     command = {process.pid for process in processes[1:]}
     ends_at = time.monotonic() + TTL
     running.process.send_signal(number)
@@ -248,7 +253,7 @@ def test_when_we_are_killed_or_stopped_the_command_is_over_before_the_lease_can_
 
 def test_when_the_minder_is_killed_the_command_is_ended_and_the_account_free(shell):
     pool = shell.pool(1)
-    running, processes = started(shell, *python(FORKING))
+    running, processes = started_forking(shell, FORKING)
     assert processes[0].ppid() == running.process.pid
     processes[0].kill()
     assert running.end() == 128 + signal.SIGKILL
@@ -275,3 +280,18 @@ def test_no_secret_is_in_the_words_of_any_process(shell):
     running, processes = started(shell, "sh", "-c", "echo ready; sleep 60")
     for process in [psutil.Process(running.process.pid), *processes]:
         assert "secret-1" not in " ".join(process.cmdline())
+
+
+def test_what_the_minder_did_not_read_any_more_does_not_hide_how_the_command_ended(shell):
+    program = """
+import os, time
+from redispool.cli.minder import Minder, Order
+for status in range(20):
+    with Minder() as minder:
+        minder.start(Order(["sh", "-c", f"exit {status}"], dict(os.environ), 1.0, None))
+        while (outcome := minder.outcome()) is None:
+            minder.extend(time.monotonic() + 60.0)
+        assert outcome.status == status, outcome
+"""
+    running = shell.start(command=python(program))
+    assert running.end() == 0, running.output
