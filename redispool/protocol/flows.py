@@ -281,6 +281,8 @@ class LeaseFlows:
                 return len(done)
             yield from self.channel.call(scripts.RELEASE, "", *tokens)
             done.update(tokens)
+            if len(owned) < _OWNED_PAGE:  # not what those of his who wait are given meanwhile
+                return len(done)
 
     def renew(
         self, leases: Sequence[tuple[str, float]], max_lease: float | None, patience: float = 0.0
