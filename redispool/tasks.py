@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import os
 import time
 from contextlib import contextmanager
@@ -23,16 +24,19 @@ if TYPE_CHECKING:
     from redispool.pool import AccountPool
 
 _current: ContextVar[TaskAccount | None] = ContextVar("account", default=None)
+WISHES = {f"account_{name}" for name in ("pool", "for", "wait", "timeout", "countdown", "choice")}
 _MANY = 10  # who has so many before him asks half as often
 
 
-class TaskAccount(Handle):
-    """The account of a running task, which cannot be sent anywhere."""
+class Unsendable:
+    """What cannot be sent anywhere, as it has secrets."""
 
     def __reduce__(self) -> NoReturn:
-        raise ConfigError(
-            f"account {self.name!r} must not travel in a message or a result, as it has secrets; send its name"
-        )
+        raise ConfigError(f"{self!r} must not travel in a message or a result, as it has secrets; send its name")
+
+
+class TaskAccount(Unsendable, Handle):
+    """The account of a running task."""
 
 
 def current_account() -> TaskAccount | None:
@@ -46,7 +50,8 @@ class Wish:
 
     Args:
         pool: the name of the pool; or
-        host: gives the host that the account is for, from what the task was called with.
+        host: gives the host that the account is for, from the tuple of the task's arguments: in the order of its
+            parameters and with their defaults, however they were sent.
         wait: 'block' waits in the worker; 'retry' has the task come again later, and keeps its place in the queue.
         timeout: seconds to wait in all; None waits for ever.
         countdown: seconds until it comes again, if it is among the next; the longer the queue, the more.
@@ -77,12 +82,25 @@ class Wish:
         check_seconds("account_countdown", self.countdown, least=0.01)
         check_choice(self.choice)
 
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Wish:
+        """The wish that options tell: account_pool, account_for, account_wait and so on."""
+        unknown = sorted(options.keys() - WISHES)
+        if unknown:
+            raise TypeError(f"unexpected option {unknown[0]!r}; there are {', '.join(sorted(WISHES))}")
+        given = {name.removeprefix("account_"): value for name, value in options.items()}
+        return cls(host=given.pop("for", None), **given)
+
+    def host_of(self, args: Any) -> Any:
+        """The host that a run with these arguments is for."""
+        assert self.host is not None  # noqa: S101 - as pool is None
+        return self.host(args)
+
     def pool_of(self, manager: AccountManager, args: Any) -> AccountPool:
         """The pool that a run with these arguments takes its account from."""
         if self.pool is not None:
             return manager.pool(self.pool)
-        assert self.host is not None  # noqa: S101 - checked above
-        return manager.pool_for(self.host(args))
+        return manager.pool_for(self.host_of(args))
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +150,13 @@ def take(
         countdown if left is None else min(countdown, max(left, 0.0)),
         {"pool": pool.name, "token": found.token, "stamp": found.stamp, "since": since},
     )
+
+
+def arguments(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The arguments in the order of the function's parameters and with their defaults, however they were sent."""
+    called = inspect.signature(function).bind(*args, **kwargs)
+    called.apply_defaults()
+    return called.args
 
 
 @contextmanager

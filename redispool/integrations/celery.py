@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from redispool.errors import AcquireTimeout, ConfigError
-from redispool.tasks import ManagerOfProcess, Return, TaskAccount, Wish, current_account, holding, take
+from redispool.tasks import ManagerOfProcess, Return, TaskAccount, Wish, arguments, current_account, holding, take
 
 try:
     from celery import Celery, Task, current_app, current_task, signals
@@ -104,22 +104,19 @@ def with_account(
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         if isinstance(function, Task):
             raise ConfigError("with_account goes below app.task, next to the function")
-        signature = inspect.signature(function)
 
         @functools.wraps(function)
         def run(*args: Any, **kwargs: Any) -> Any:
-            task, arguments = _task_of(args, run)
-            called = signature.bind(*args, **kwargs)
-            called.apply_defaults()
+            task, bound = _task_of(args, run)
             app: Celery = current_app._get_current_object() if task is None else task.app  # type: ignore[attr-defined] # noqa: SLF001
-            pool = wish.pool_of(manager_of(app), called.args[len(args) - len(arguments) :])
+            pool = wish.pool_of(manager_of(app), arguments(function, args, kwargs)[bound:])
             taken = _take(wish, pool, task)
             if isinstance(taken, Return):
                 raise _sent_back(task, taken)
             with holding(pool, taken):
                 return function(*args, **kwargs)
 
-        run.__signature__ = signature  # type: ignore[attr-defined]  # Celery checks arguments by it
+        run.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]  # Celery checks arguments by it
         return run
 
     return decorate
@@ -160,19 +157,19 @@ class AccountTask(Task):  # type: ignore[type-arg]  # Celery has no Task[...] at
         return current_account()
 
 
-def _task_of(args: tuple[Any, ...], run: Callable[..., Any]) -> tuple[Any, tuple[Any, ...]]:
-    """The task that a function runs as, if any, and its arguments without the task itself."""
+def _task_of(args: tuple[Any, ...], run: Callable[..., Any]) -> tuple[Any, int]:
+    """The task that a function runs as, if any, and how many of its arguments are the task itself."""
     if args and isinstance(args[0], Task):
         kind = type(args[0])
         if not hasattr(kind, "account"):
             kind.account = AccountTask.account  # type: ignore[attr-defined]
-        return args[0], args[1:]
+        return args[0], 1
     task: Any = current_task
     task = task._get_current_object() if task else None  # noqa: SLF001
     inner = None if task is None else task.run
     while inner is not None and inner is not run:  # what Celery and others have put around it
         inner = getattr(inner, "__wrapped__", None)
-    return (None if inner is None else task), args
+    return (None if inner is None else task), 0
 
 
 def _take(wish: Wish, pool: Any, task: Any) -> Any:

@@ -9,14 +9,15 @@ import signal
 
 import psutil
 import pytest
+from celery import signals
 
 from redispool import Account, AccountManager, AcquireTimeout
+from redispool.integrations.celery import manager_of
 from tests.conftest import wait_until
 
-from .celery_worker import CeleryWorker
+from .workers import CeleryWorker
 
 APP = "tests.integrations.celery_app"
-SECRETS = ["secret-1", "secret-2", "secret-3"]
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def pool(shared_manager, tasks):
     """Three accounts, all free; what the tasks noted before is forgotten."""
     pool = shared_manager.pool("switches")
     pool.reset()
-    pool.add_account([Account(f"a{number}", secret) for number, secret in enumerate(SECRETS, 1)])
+    pool.add_account([Account(f"a{number}", f"secret-{number}") for number in range(1, 4)])
     for name in ("notes", "order", "deliveries", "pid"):
         tasks.book.delete(f"celery-tests:{name}")
     return pool
@@ -206,27 +207,43 @@ def test_celery_can_retry_a_task_that_waited_in_vain(tasks, worker, pool):
 
 def test_no_message_result_or_log_holds_a_secret(tasks, worker, pool, client):
     held = pool.acquire_accounts(3)
-    tasks.app.control.purge()
-    sent = tasks.patient.delay("ticket")
-    wait_until(lambda: sent.state == "RETRY", 10)
-    for account in held:
-        account.release()
-    sent.get(timeout=10)
-    with pytest.raises(Exception, match="as it was told"):
-        tasks.fail.delay(carry=True).get(timeout=10)
-    with pytest.raises(Exception, match="not JSON serializable"):
-        tasks.give_away.delay().get(timeout=10)
-    with pytest.raises(Exception, match="must not travel"):
-        tasks.send_on.delay().get(timeout=10)
-    everything = [client.dump(key) for key in client.scan_iter("celery-tests*") if b"{switches}" not in key]
-    everything += [value.encode() for value in tasks.book.lrange("celery-tests:notes", 0, -1)]
-    values = [client.get(key) for key in client.scan_iter("*celery-task-meta-*")]
-    assert len(values) >= 3
-    for text in [*everything, *values, worker.text().encode()]:
-        assert not [secret for secret in SECRETS if secret.encode() in text]
+    with client.monitor() as monitor:
+        sent = tasks.patient.delay("ticket")
+        wait_until(lambda: sent.state == "RETRY", 10)
+        for account in held:
+            account.release()
+        sent.get(timeout=10)
+        with pytest.raises(Exception, match="as it was told"):
+            tasks.fail.delay(carry=True).get(timeout=10)
+        with pytest.raises(Exception, match="not JSON serializable"):
+            tasks.give_away.delay().get(timeout=10)
+        with pytest.raises(Exception, match="must not travel"):
+            tasks.send_on.delay().get(timeout=10)
+        client.echo("that is all")
+        said = []
+        while "that is all" not in (command := monitor.next_command()["command"]):
+            said.append(command)
+    assert [command for command in said if "PUSH celery-tests" in command and "ticket" in command]
+    for text in [*(command for command in said if "{switches}" not in command), worker.text()]:  # but the pool's own
+        assert "secret-" not in text
 
 
-def test_connections_are_opened_after_the_fork_and_closed_with_the_worker(server, tasks, client):
+def test_the_connections_close_when_a_worker_ends(server, tasks, client, pool):
+    def connections():
+        return [one for one in client.client_list() if one["name"] == "of-a-worker"]
+
+    app = tasks.make_app(server.url, "celery-tests")
+    app.conf.redispool_url = f"{server.url}?client_name=of-a-worker"
+    assert manager_of(app).pool("switches").status().free == 3
+    assert connections()
+    signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=0)
+    wait_until(lambda: not connections())
+    assert manager_of(app).pool("switches").status().free == 3
+    signals.worker_shutdown.send(sender=None)
+    wait_until(lambda: not connections())
+
+
+def test_the_processes_that_need_connections_open_them_after_the_fork(server, tasks, client):
     def ports():
         return {int(one["addr"].rpartition(":")[2]) for one in client.client_list() if one["name"] == "of-redispool"}
 
@@ -246,7 +263,6 @@ def test_connections_are_opened_after_the_fork_and_closed_with_the_worker(server
         assert ports()
         assert not ports() & ports_of(worker.process.pid)
         assert ports() <= set().union(*map(ports_of, worker.children()))
-        worker.stop()
     finally:
         worker.remove()
 

@@ -19,8 +19,8 @@ from redispool import Account, AccountPool
 from tests.conftest import wait_until
 from tests.servers import Server
 
-from .celery_worker import CeleryWorker
 from .ssh_server import SSHServer
+from .workers import CeleryWorker
 
 if TYPE_CHECKING:
     from celery.result import AsyncResult
