@@ -46,6 +46,7 @@ _OUTAGE = (
     RedisClusterException, TryAgainError, MasterDownError, OSError,
 )  # fmt: skip
 _OUTAGE_REPLIES = ("UNBLOCKED", "LOADING", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "NOREPLICAS", "BUSY ")
+_MOVING = "access a non local key"  # a cluster is moving the slot; see lua/shared/open.lua
 
 
 def translated(error: Exception) -> Exception:
@@ -59,7 +60,7 @@ def translated(error: Exception) -> Exception:
         return Unavailable(error)
     if isinstance(error, ResponseError):
         text = str(error)
-        if text.startswith(_OUTAGE_REPLIES):
+        if text.startswith(_OUTAGE_REPLIES) or _MOVING in text:
             return Unavailable(error)
         if "WRONGTYPE" in text:
             return ProtocolMismatch(
@@ -70,6 +71,22 @@ def translated(error: Exception) -> Exception:
         if text.startswith("user_script:") or "is not an integer" in text or "not a valid float" in text:
             return ProtocolMismatch(f"a script found data that redispool did not write ({text})")
     return error
+
+
+def as_sent(command: Argument, reply: Any) -> Any:
+    """A cluster's reply as the server sent it: redis-py makes something else of some, and cannot be told not to."""
+    if isinstance(reply, Exception):
+        return reply
+    if command == "HSCAN":
+        cursor, fields = reply
+        return [str(cursor).encode(), _in_a_row(fields)]
+    if command in {"XRANGE", "XREVRANGE"}:
+        return [[entry, _in_a_row(fields)] for entry, fields in reply]
+    return reply
+
+
+def _in_a_row(fields: dict[bytes, bytes]) -> list[bytes]:
+    return [part for field in fields.items() for part in field]
 
 
 class Wire:
@@ -119,7 +136,7 @@ class Wire:
             blocks: seconds after which the server is to answer at the latest, for a command that blocks there.
         """
         if isinstance(self.client, redis.RedisCluster):
-            return self.client.execute_command(*words, NEVER_DECODE=True)
+            return as_sent(words[0], self.client.execute_command(*words, NEVER_DECODE=True))
         connection = self._connection(self.client)
         try:
             connection.send_command(*words, check_health=False)

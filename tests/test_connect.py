@@ -1,3 +1,4 @@
+import asyncio
 import contextlib
 import copy
 import os
@@ -11,7 +12,8 @@ from redis.cache import CacheConfig
 from redis.credentials import UsernamePasswordCredentialProvider
 from redis.retry import Retry
 
-from redispool import Account, AccountPool, ConfigError, connect
+import redispool.asyncio
+from redispool import Account, AccountPool, AcquireTimeout, ConfigError, connect
 from redispool.connect import client_from, private_client, slice_seconds
 
 from .conftest import wait_until
@@ -249,6 +251,26 @@ def test_a_cluster_s_url_serves(cluster, pool_name):
 def test_a_cluster_client_from_redis_py_s_own_url_serves(cluster, pool_name):
     with redis.RedisCluster.from_url(f"redis://:sesame@127.0.0.1:{cluster.nodes[0].port}") as client:
         hand_over(AccountPool(name=pool_name, redis=client))
+
+
+def test_what_a_cluster_tells_of_a_pool_is_read_like_what_any_server_does(cluster, pool_name):
+    pool = AccountPool([Account("only"), Account("broken")], name=pool_name, redis=cluster.url)
+    pool.quarantine("broken", "it is")
+    with pool.lease("only", timeout=5), pytest.raises(AcquireTimeout):
+        pool.acquire_account(timeout=0)
+    events = ["released", "granted", "quarantined", "added", "added"]
+    assert [one.event for one in pool.history()] == events
+    assert [one.account for one in pool.status().quarantine] == ["broken"]
+    assert pool.waiting() == []
+    assert pool.audit() == []
+
+    async def look():
+        async with redispool.asyncio.AccountPool(name=pool_name, redis=cluster.url) as same:
+            assert [one.event for one in await same.history()] == events
+            assert [one.account for one in (await same.status()).quarantine] == ["broken"]
+            assert await same.audit() == []
+
+    asyncio.run(look())
 
 
 def test_who_waits_follows_the_pool_to_another_node(cluster, pool_name):

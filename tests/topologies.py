@@ -93,16 +93,23 @@ class Cluster:
             port = client.get_node_from_key(key).port
         return next(node for node in self.nodes if node.port == port)
 
-    def move(self, key: str, target: Server) -> None:
-        """Move the slot of a key, with all that is in it, to another server, as a rebalancing does."""
+    def move(self, key: str, target: Server, pause: float = 0.0) -> None:
+        """Move the slot of a key, with all that is in it, to another server, as a rebalancing does.
+
+        Args:
+            key: the key.
+            target: the server.
+            pause: seconds that it takes for each key.
+        """
         source = self.node_of(key)
         slot = self._ask(source, "CLUSTER", "KEYSLOT", key)
         names = {node.port: self._ask(node, "CLUSTER", "MYID").decode() for node in (source, target)}
         self._ask(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", names[source.port])
         self._ask(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", names[target.port])
         login = ("AUTH", self.password) if self.password else ()
-        while keys := self._ask(source, "CLUSTER", "GETKEYSINSLOT", slot, 100):
+        while keys := self._ask(source, "CLUSTER", "GETKEYSINSLOT", slot, 1 if pause else 100):
             self._ask(source, "MIGRATE", "127.0.0.1", target.port, "", 0, 5000, *login, "KEYS", *keys)
+            time.sleep(pause)
         for node in (target, source, *self.nodes):
             quiet(lambda node=node: self._ask(node, "CLUSTER", "SETSLOT", slot, "NODE", names[target.port]))
 

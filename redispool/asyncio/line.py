@@ -13,7 +13,7 @@ import redis.asyncio as async_redis
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.exceptions import ResponseError
 
-from redispool.drivers import translated
+from redispool.drivers import as_sent, translated
 from redispool.protocol.commands import Unavailable
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ class ClusterCaller:
         for words in commands:
             pipeline.execute_command(*words)
         replies: list[Any] = await pipeline.execute(raise_on_error=False)
-        return replies
+        return [as_sent(words[0], reply) for words, reply in zip(commands, replies, strict=True)]
 
     async def hang_up(self) -> None:
         """Close the connections; the next command asks the cluster who serves what."""

@@ -230,6 +230,11 @@ MUTANTS = [
         ("redispool/drivers.py", 'self.send("EVAL", call.script.text', 'self.send("EVALSHA", call.script.sha'),
     ),
     mutant(
+        "go on while a cluster moves the slot",
+        "tests/model/test_moving_slot.py",
+        (SHARED + "open.lua", "redis.call('EXISTS', LOCK, OWNER)", ""),
+    ),
+    mutant(
         "reclaim without bound",
         f"{PROTECTIONS}::test_one_call_reclaims_no_more_than_its_bound",
         (SHARED + "rotation.lua", "local BOUND = 64", "local BOUND = 1000000"),

@@ -8,6 +8,10 @@ local MEMBERS, ROTATION, PLACES, ACCOUNTS = POOL .. 'members', POOL .. 'rotation
 local LEASES, HELD, QUEUE, REQUESTS, EVENTS = POOL .. 'leases', POOL .. 'held', POOL .. 'queue', POOL .. 'requests', POOL .. 'events'
 local LOCK, OWNER, MAIL, ALIVE, COOLING = POOL .. 'lock:', POOL .. 'owner:', POOL .. 'mail:', POOL .. 'alive:', POOL .. 'cooling'
 
+-- While a cluster moves the slot, what is on the other node would look like nothing: asked for two keys that never are (of an account,
+-- and an owner, without a name), the server refuses before anything has changed.
+redis.call('EXISTS', LOCK, OWNER)
+
 if string.sub(ARGV[2], 1, 1) == '1' then
   local wanted = {
     meta = 'hash', members = 'list', rotation = 'list', places = 'hash', accounts = 'hash', hashes = 'hash', leases = 'zset',
