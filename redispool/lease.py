@@ -42,7 +42,7 @@ class Lease:
 
     __slots__ = (
         "__weakref__", "_home", "_lost", "_lost_event", "account", "acquired_at", "anchored", "dropped", "expires_at",
-        "fence", "owner", "pid", "released", "renew_at", "token", "ttl", "valid_until",
+        "fence", "owner", "pid", "released", "renew_at", "token", "ttl", "unanswered", "valid_until",
     )  # fmt: skip
 
     def __init__(self, grant: Grant, owner: str, ttl: float, pid: int, home: LeaseHome) -> None:
@@ -57,6 +57,7 @@ class Lease:
         self.pid = pid
         self.renew_at = self.valid_until - ttl * 2 / 3
         self.released = False
+        self.unanswered = False  # a release was sent, and nobody knows whether it was executed
         self.anchored = False  # somebody can release it without its handle
         self.dropped = False  # and its handle is gone
         self._home = home

@@ -185,7 +185,7 @@ class Operations(Roster[H]):
     def _give_back(self, grants: Sequence[Grant]) -> Flow[None]:
         for grant in grants:
             if grant.token:
-                yield from self.flows.release(grant.token, math.inf, 0.0)
+                yield from self.flows.release(grant.token, math.inf, 0.0, sent_before=True)  # gone is as good
 
     def _settle(self, account: Account, lease: Lease | None, *, anchored: bool) -> None:
         account.lease = lease
@@ -230,11 +230,13 @@ class Operations(Roster[H]):
         self._keeper().forget(lease)
         valid_until = float("-inf") if lease.lost else lease.valid_until
         try:
-            yield from self.flows.release(lease.token, valid_until, cooldown, patience)
+            yield from self.flows.release(lease.token, valid_until, cooldown, patience, sent_before=lease.unanswered)
         except LeaseLost:
+            lease.valid_until = float("-inf")  # whoever ended it, it is lost
             self._drop(lease)
             raise
         except Exception:
+            lease.unanswered = True
             raise
         except BaseException:  # the caller was interrupted; his account has gone back nevertheless
             self._close(lease)

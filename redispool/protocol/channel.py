@@ -32,6 +32,7 @@ class Channel:
         self.patience = patience
         self.clock = clock
         self.contacted = False  # the first contact with a server that cannot be reached raises at once
+        self.unanswered = 0  # commands of which nobody knows whether they were executed
 
     def send(
         self, command: Call | Plain, deadline: float | None = None, patience: float | None = None
@@ -43,6 +44,7 @@ class Channel:
             try:
                 reply = yield command
             except Unavailable as outage:
+                self.unanswered += 1
                 now = self.clock()
                 if deadline is None:
                     deadline = asked + (self.patience if patience is None else patience)

@@ -239,7 +239,13 @@ class LeaseFlows:
         return ProtocolMismatch(f"unexpected reply {kind!r} of the acquire script")
 
     def release(
-        self, token: str, valid_until: float, cooldown: float | None, patience: float | None = None
+        self,
+        token: str,
+        valid_until: float,
+        cooldown: float | None,
+        patience: float | None = None,
+        *,
+        sent_before: bool = False,
     ) -> Flow[None]:
         """Give an account back.
 
@@ -248,11 +254,12 @@ class LeaseFlows:
             valid_until: until when the lease cannot have ended, by the monotonic clock.
             cooldown: seconds that the seat rests; None for the pool's own.
             patience: seconds to ride out an outage; None: the channel's.
+            sent_before: whether that was asked already, and not answered.
 
         Raises:
             LeaseLost: it had ended before.
         """
-        started = self.channel.clock()
+        started, unanswered = self.channel.clock(), self.channel.unanswered
         rest = "" if cooldown is None else milliseconds(cooldown)
         try:
             _, reply = yield from self.channel.call(scripts.RELEASE, rest, token, patience=patience)
@@ -261,8 +268,9 @@ class LeaseFlows:
         except BaseException:  # Ctrl-C, cancellation: the account goes back nevertheless
             yield from self._release_after_all(token, rest)
             raise
-        # a token that is gone before its time was released by an earlier send whose reply was lost
-        if not reply[0] and started >= valid_until:
+        # a token that is gone before its time was released by an earlier send whose reply was lost, if there was one
+        sent_before = sent_before or self.channel.unanswered != unanswered
+        if not reply[0] and (started >= valid_until or not sent_before):
             raise LeaseLost(f"the lease on an account of pool {self.channel.keys.pool!r} ended before it was released")
 
     def _release_after_all(self, token: str, rest: str | int) -> Flow[None]:

@@ -161,6 +161,22 @@ def test_a_lost_lease_is_told_to_its_holder(make_pool):
         account.release()
 
 
+@pytest.mark.parametrize(
+    "take",
+    [
+        lambda pool: pool.release_accounts("victim"),
+        lambda pool: pool.release("a1", force=True),
+        lambda pool: pool.reset(),
+    ],
+    ids=["by-owner", "by-force", "by-reset"],
+)
+def test_a_block_whose_account_somebody_took_says_so_long_before_the_next_renewal(make_pool, take):
+    pool, other = make_pool(1), make_pool()
+    with pytest.raises(LeaseLost), pool.lease(owner="victim") as account:
+        take(other)
+    assert account.lease.lost
+
+
 def test_a_late_holder_cannot_release_the_next_ones_lease(make_pool):
     pool = make_pool(1, auto_renew=False)
     late = pool.acquire_account(ttl=0.05)

@@ -32,6 +32,15 @@ def test_a_token_that_is_gone_before_its_time_was_released_by_an_earlier_send(st
     stage.play(stage.leases.release("t", 1000.1, 0.0), ("release", outage(after=5.0)), ("release", [0]))
 
 
+def test_a_token_that_is_gone_though_nothing_was_sent_before_was_taken_away(stage):
+    with pytest.raises(LeaseLost, match="'lab' ended before"):
+        stage.play(stage.leases.release("t", 1000.1, 0.0), ("release", [0]))
+
+
+def test_a_token_that_is_gone_was_released_by_a_call_before_that_nobody_answered(stage):
+    stage.play(stage.leases.release("t", 1000.1, 0.0, sent_before=True), ("release", [0]))
+
+
 def test_a_token_that_is_gone_after_its_time_was_lost(stage):
     with pytest.raises(LeaseLost, match="'lab' ended before"):
         stage.play(stage.leases.release("t", 999.9, 0.0), ("release", [0]))
