@@ -12,7 +12,7 @@ import threading
 import time
 from typing import Any
 
-COMMANDS = ("acquire", "release", "renew", "lost", "contend", "fork")
+COMMANDS = ("acquire", "take", "tell", "call", "release", "renew", "lost", "contend", "fork")
 
 
 class Worker:
@@ -78,6 +78,22 @@ class Work:
         account = self.pool.acquire_account(**arguments)
         self.held.append(account)
         return _describe(account)
+
+    def take(self, method: str, **arguments: Any) -> Any:
+        """Acquire by another method of the pool, and hold what it gives."""
+        found = getattr(self.pool, method)(**arguments)
+        accounts = found if isinstance(found, list) else [found]
+        self.held += accounts
+        return [_describe(account) for account in accounts]
+
+    def tell(self, method: str, **arguments: Any) -> Any:
+        """Call a method of the account that was acquired first, which it keeps."""
+        getattr(self.held[0], method)(**arguments)
+        return "told"
+
+    def call(self, method: str, **arguments: Any) -> Any:
+        """Call a method of the pool; what it gives, as text."""
+        return str(getattr(self.pool, method)(**arguments))
 
     def release(self) -> Any:
         """Release the account that was acquired first."""

@@ -9,6 +9,7 @@ local function circulate(name, record, used)
     local seat = seat_of(name, tostring(number))
     if redis.call('EXISTS', LOCK .. seat) == 1 then
       adopt(seat)
+      if extras then redis.call('ZREM', COOLING, seat) end -- of when it was never locked, but is held from before
     elseif not redis.call('ZSCORE', COOLING, seat) and not redis.call('ZSCORE', DIRTY, seat) then
       if used and policy.cleanup then to_the_cleaners(seat) else free(seat) end
     end
