@@ -4,6 +4,7 @@
 -- ARGV[3] what to look at (see SECTIONS), [4] cursor, '0' to begin
 --@include seats
 local PAGE, SEATS, MOST = 100, 500, 10000 -- entries of a page, seats looked at in a call, entries that are counted in one call
+local PRESENCE = 30000 -- ms within which who waits asks again; who said that he is away for longer is left alone
 local GRACE = 1000 -- ms by which the clocks of a lock and of its lease's index may differ
 local reply = {'end'}
 
@@ -162,7 +163,7 @@ local function check_request(token)
   local left = redis.call('PTTL', ALIVE .. request.box)
   if left == -1 then report(token, 'the presence of its mailbox has no end') end
   -- with extras, who waits for several, or the policy, may hold up who could have what is free
-  if extras or left <= 0 or redis.call('EXISTS', MAIL .. request.box) == 1 then return end
+  if extras or left <= 0 or left > PRESENCE or redis.call('EXISTS', MAIL .. request.box) == 1 then return end
   local free = request.want == '' and tonumber(redis.call('HGET', META, 'free') or 0) > 0 or is_turn('', request.want)
   if free then report(token, 'it waits for what is free', left + 1) end -- by then it has asked again, or is gone
 end
