@@ -6,7 +6,7 @@ import os
 import weakref
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from redispool.arguments import check_namespace, check_pool_name, check_seconds
 from redispool.connect import client_from, private_client, slice_seconds, user_of
@@ -98,6 +98,9 @@ class AccountPool:
 
     def __repr__(self) -> str:
         return f"<AccountPool {self.name!r}>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError(f"pool {self.name!r} belongs to its process; open it by its name in the other one")
 
     @property
     def name(self) -> str:
@@ -365,7 +368,7 @@ class AccountPool:
 
         There is nothing to be found but what others wrote to these keys, or a defect of redispool. It is done in
         pages, so it holds nobody up. What needs a look at all keys of the server is left out: mailboxes and owners'
-        entries that nobody refers to; and the free seats are counted in pools of 1,000 accounts at most.
+        entries that nobody refers to; and turns and free seats are counted in pools of 1,000 accounts at most.
         """
         return self.run(self._operations.oversight.audit())
 

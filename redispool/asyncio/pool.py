@@ -104,6 +104,9 @@ class AccountPool:
     def __repr__(self) -> str:
         return f"<AccountPool {self.name!r}>"
 
+    def __reduce__(self) -> Any:
+        raise TypeError(f"pool {self.name!r} belongs to its process; open it by its name in the other one")
+
     @property
     def name(self) -> str:
         """The name of the pool."""
@@ -338,7 +341,7 @@ class AccountPool:
 
         There is nothing to be found but what others wrote to these keys, or a defect of redispool. It is done in
         pages, so it holds nobody up. What needs a look at all keys of the server is left out: mailboxes and owners'
-        entries that nobody refers to; and the free seats are counted in pools of 1,000 accounts at most.
+        entries that nobody refers to; and turns and free seats are counted in pools of 1,000 accounts at most.
         """
         return await self.run(self._operations.oversight.audit())
 

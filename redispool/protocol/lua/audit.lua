@@ -3,7 +3,7 @@
 -- again, as it is none if it is not told again}.
 -- ARGV[3] what to look at (see SECTIONS), [4] cursor, '0' to begin
 --@include seats
-local PAGE, SEATS, MOST = 100, 500, 10000 -- entries of a page, seats looked at in a call, entries that are counted in one call
+local PAGE, SEATS, MOST = 100, 500, 2000 -- entries of a page, seats looked at in a call, entries that are counted in one call
 local PRESENCE = 30000 -- ms within which who waits asks again; who said that he is away for longer is left alone
 local GRACE = 1000 -- ms by which the clocks of a lock and of its lease's index may differ
 local reply = {'end'}
@@ -125,7 +125,7 @@ local function totals()
   if members ~= redis.call('HLEN', HASHES) then report('members', 'they are not as many as there are hashes') end
   if redis.call('HLEN', HELD) ~= redis.call('ZCARD', LEASES) then report('leases', 'they are not as many as their index tells') end
   if redis.call('LLEN', ROTATION) <= MOST then check_places('') end
-  if members > MOST / 10 then return 'end' end
+  if members > MOST / 2 then return 'end' end
   local counted = 0
   for _, name in ipairs(redis.call('LRANGE', MEMBERS, 0, -1)) do
     if is_turn('', name) then counted = counted + math.max(redis.call('LLEN', IDLE .. name), 1) end
