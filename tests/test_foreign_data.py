@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from redispool import Account, AccountPool, AcquireTimeout, ProtocolMismatch
+from redispool import Account, AccountPool, AcquireTimeout, LeaseLost, ProtocolMismatch
 from redispool.protocol.keys import PoolKeys
 from tests import invariants
 
@@ -87,7 +87,8 @@ def test_a_lock_that_an_operator_deleted_frees_its_seat_once(make_pool, client, 
     client.delete(f"redispool:{{{keys.pool}}}:lock:a1")
     pool.add_account(Account("a1", max_sessions=2))  # which looks at each lock
     pool.add_account(Account("a1"))
-    held.release()
+    with pytest.raises(LeaseLost):
+        held.release()
     assert pool.status().free == 2
 
 

@@ -136,7 +136,12 @@ def test_without_the_shield_around_the_clean_up_something_would(make_pool, monke
         return await wire.perform(command)
 
     monkeypatch.setattr("redispool.drivers.shielded", bare)
-    assert {way for way, _ in asyncio.run(leaks(make_pool, acquire_and_release, 0.3))} == {"relentlessly"}
+    ways: set[str] = set()
+    for _ in range(10):  # whether the cancellation finds the clean-up under way is a matter of luck
+        ways |= {way for way, _ in asyncio.run(leaks(make_pool, acquire_and_release, 0.3))}
+        if ways:
+            break
+    assert ways == {"relentlessly"}
 
 
 def test_a_grant_that_is_on_its_way_goes_back_at_once(make_pool, monkeypatch):

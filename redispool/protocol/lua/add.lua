@@ -1,12 +1,19 @@
 -- Guarantees: each account named is a member once, with this record; a new seat goes to the first waiter or to the rotation.
 -- Returns {accounts that were new} | {'again'}: more had expired than one call reclaims; send it again
--- | {'sealed', the keys that there are}: the caller lacks one.
+-- | {'sealed', the keys that there are}: the caller lacks one | {'wrongtype', key, wanted, found}: a lock is no string.
 -- ARGV[3...] for each account: name, hash, record
 --@include members
 --@include sealing
 --@include administer
 if reclaim() then return {'again'} end
 if not may_seal() then return {'sealed', sealed} end
+for i = 3, #ARGV, 3 do
+  for number = 1, math.max(sessions_of(ARGV[i + 2]), 1) do
+    local lock = LOCK .. seat_of(ARGV[i], tostring(number))
+    local kind = redis.call('TYPE', lock).ok
+    if kind ~= 'none' and kind ~= 'string' then return {'wrongtype', lock, 'string', kind} end
+  end
+end
 redis.call('HSET', META, 'version', ARGV[1])
 local function head_of(record) return string.match(record, '^[^\n]*') end
 
