@@ -38,15 +38,15 @@ def apply(mutant: Mutant, root: Path) -> None:
         file.write_text(text.replace(edit.old, edit.new), encoding="utf-8")
 
 
-def run_tests(root: Path, *tests: str) -> int:
-    """pytest's exit status; FAILED also if it hangs."""
+def run_tests(root: Path, *tests: str) -> tuple[int, str]:
+    """pytest's exit status, and what it said last; FAILED also if it hangs."""
     words = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
     environment = {**os.environ, "REDISPOOL_MODEL_SHRINK": "0", "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         done = subprocess.run(words, cwd=root, env=environment, capture_output=True, timeout=LIMIT, check=False)
     except subprocess.TimeoutExpired:
-        return FAILED
-    return done.returncode
+        return FAILED, f"nothing after {LIMIT} seconds"
+    return done.returncode, done.stdout.decode(errors="replace")[-2000:]
 
 
 def fate(mutant: Mutant) -> str:
@@ -58,7 +58,7 @@ def fate(mutant: Mutant) -> str:
             apply(mutant, root)
         except ValueError as error:
             return str(error)
-        status = run_tests(root, mutant.test)
+        status, _ = run_tests(root, mutant.test)
     if status == FAILED:
         return "caught"
     return "SURVIVED" if status == 0 else f"the test could not be run (pytest's exit status {status})"
@@ -87,8 +87,9 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory(prefix="redispool-mutants-") as folder:
         copy(Path(folder))
-        if run_tests(Path(folder), *sorted({one.test for one in chosen})):
-            console.print("the tests fail as it is; mend them first")
+        status, said = run_tests(Path(folder), *sorted({one.test for one in chosen}))
+        if status:
+            console.print(said, "the tests fail as it is; mend them first", markup=False)
             return 1
     fates = []
     for one in chosen:
