@@ -207,7 +207,7 @@ MUTANTS = [
     mutant(
         "take a release that was sent twice for a lost lease",
         f"{REPLIES}::test_a_lost_reply_to_release_is_no_lost_lease",
-        (FLOWS, "if not reply[0] and started >= valid_until:", "if not reply[0]:"),
+        (FLOWS, "if not reply[0] and (started >= valid_until or not sent_before):", "if not reply[0]:"),
     ),
     mutant(
         "let the keeper give up after one error",
