@@ -215,7 +215,7 @@ def test_with_login_only_it_is_held_only_while_logging_in(make_pool, pair, conne
 def test_a_login_by_key(make_pool, devices, pair, connect):
     pool = make_pool([Account("keyed", password2="enable-secret", key=pair[0])])
     with connect(pool, devices):
-        assert devices.logins == {"keyed": 1}
+        wait_until(lambda: devices.logins == {"keyed": 1})  # the server counts when it has told the client
     assert not devices.wrong
 
 
