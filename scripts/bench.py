@@ -17,13 +17,18 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import redis
-from benchmark import contended, scale, uncontended
+from benchmark import contended, labels, scale, uncontended
 from benchmark.report import Figure, document, table
 from benchmark.server import private_server, swept_prefix
 from benchmark.settings import QUICK, Settings
 from rich.console import Console
 
-MEASUREMENTS = {"uncontended": uncontended.measure, "contended": contended.measure, "scale": scale.measure}
+MEASUREMENTS = {
+    "uncontended": uncontended.measure,
+    "contended": contended.measure,
+    "scale": scale.measure,
+    "labels": labels.measure,
+}
 # what the command line may set, beside what --quick sets
 SIZES = {
     "rounds": int, "cycles": int, "contenders": int, "contended_rounds": int, "quota": int, "flat_out_seconds": float,

@@ -46,6 +46,10 @@ FIGURES = {
     "Jain's index over 6 waiters": BLOCKING,
     "server time per script, 300 accounts against 10": {"acquire", "release"},
     "adding accounts in bulk": {"300 accounts", "accounts in a second"},
+    "server time by labels, 300 accounts in 3 sets against 10 in 1": {
+        "acquire", "release", "acquire, microseconds", "release, microseconds",
+    },
+    "labels asked for the first time": {"seconds", "server seconds", "script calls"},
 }  # fmt: skip
 
 
