@@ -81,9 +81,9 @@ class AccountPool:
         check_seconds("patience", patience)
         rules = check_policy(policy)
         client = client_from(redis)
-        channel = PoolChannel(keys, patience=patience, seal=seal, caller=partial(caller_name, user_of(client)))
-        self._wire = Wire(private_client(client))
         user = user_of(client)
+        channel = PoolChannel(keys, patience=patience, seal=seal, caller=partial(caller_name, user))
+        self._wire = Wire(private_client(client))
         del redis, client  # they may have a password
         self._operations: Operations[Handle] = Operations(
             channel, slice_seconds(self._wire.client), seal, terms, Handle, self, keeper,
@@ -157,8 +157,7 @@ class AccountPool:
     ) -> Iterator[Handle]:
         """`acquire_account` for a `with` block, at the end of which the account is released.
 
-        All arguments but one are those of `acquire_account`: an error of the block that is of a class in `bad_on`
-        counts as a failure of the account (`Account.mark_bad`).
+        All arguments but one are those of `acquire_account`: an error of a class in `bad_on` counts as a failure.
 
         Raises:
             LeaseLost: the lease ended before the block did, and the block did not raise itself.
