@@ -60,7 +60,10 @@ class Oversight:
         """The last events, of an account or of all, the newest first."""
         name = None if account is None else name_of(account)
         rows = yield from self._flows.events(name, check_whole("limit", limit, 1, _MOST_EVENTS))
-        return [HistoryEvent(row.at, row.event, row.account, row.owner, row.fence, row.why, row.token) for row in rows]
+        return [
+            HistoryEvent(row.at, row.event, row.account, row.owner, row.fence, row.why, row.token, row.waited)
+            for row in rows
+        ]
 
     def audit(self) -> Flow[list[Disagreement]]:
         """What contradicts itself in the pool's keys."""

@@ -88,7 +88,8 @@ class HistoryEvent:
     `event` is 'granted', 'released', 'expired', 'revoked', 'returned' (as its caller was gone), 'bad', 'quarantined',
     'restored' or 'reset'; or, where somebody administered the pool, 'added', 'changed', 'renamed', 'removed',
     'configured', 'reserved' or 'resealed'. `owner` is who held the account, or who did that; `token`, for who was
-    granted an account, tells the host, the process and the user of the server, whatever owner was named.
+    granted an account, tells the host, the process and the user of the server, whatever owner was named; `waited` for
+    how many seconds he had waited for it, None where that is not known.
     """
 
     at: float
@@ -98,6 +99,7 @@ class HistoryEvent:
     fence: int
     why: str
     token: str = ""
+    waited: float | None = None
 
 
 def status_of(pool: str, figures: Figures, out: Sequence[QuarantineRow]) -> PoolStatus:

@@ -46,8 +46,9 @@ def events(
 ) -> None:
     """Show what happened: who got what, when, and why it came back. The newest is last.
 
-    JSON: an object a line with pool, at (seconds since 1970), event, account, owner, fence, why. The events are added,
-    granted, released, expired, revoked, returned, bad, quarantined, restored, removed, reset and the like.
+    JSON: an object a line with pool, at (seconds since 1970), event, account, owner, fence, why, token, and waited (how
+    many seconds for what was granted, or null). The events are added, granted, released, expired, revoked, returned,
+    bad, quarantined, restored, removed, reset and the like.
     """
     site, report = Site.at(url, namespace), Report(ctx, as_json)
     pools = site.pools(pool)

@@ -73,7 +73,7 @@ class WaiterRow:
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
-    """One line of the audit trail."""
+    """One line of the audit trail; `waited`: for how many seconds who was granted an account had, where it tells."""
 
     at: float
     event: str
@@ -82,6 +82,7 @@ class EventRow:
     fence: int
     why: str
     token: str = ""
+    waited: float | None = None
 
 
 class OversightFlows:
@@ -243,6 +244,7 @@ def event_row(number: bytes, fields: list[bytes]) -> EventRow:
         fence=int(known.get(b"fence", "0")),
         why=known.get(b"why", ""),
         token=known.get(b"token", ""),
+        waited=int(known[b"waited"]) / 1000 if b"waited" in known else None,
     )
 
 

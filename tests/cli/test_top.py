@@ -12,8 +12,8 @@ from redispool import Account
 from redispool.cli.site import Site
 from redispool.cli.top.keyboard import _KEY, _NAMES
 from redispool.cli.top.screen import SORTS, View
-from redispool.cli.top.watch import PoolView, Watch
 from redispool.errors import NotHeld
+from redispool.watch import PoolView, Watch
 from tests.conftest import wait_until
 
 

@@ -15,8 +15,8 @@ from redispool.cli.options import NAMESPACE, NamespaceOption, Settings, UrlOptio
 from redispool.cli.site import Site
 from redispool.cli.top.keyboard import Keyboard
 from redispool.cli.top.screen import SORTS, Row, View, picture
-from redispool.cli.top.watch import Watch
 from redispool.errors import ConfigError, RedispoolError
+from redispool.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 from rich.text import Text
 
+from redispool.cli.exits import reason_of
 from redispool.cli.options import plain
 from redispool.cli.tables import Cell, duration, table
-from redispool.cli.top.watch import KEPT
+from redispool.watch import KEPT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rich.console import RenderableType
 
-    from redispool.cli.top.watch import PoolView, Watch
     from redispool.status import LeaseInfo, WaiterInfo
+    from redispool.watch import PoolView, Watch
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _MOST_POOLS, _MOST_WAITERS = 5, 5  # rows
@@ -171,5 +172,5 @@ def _footer(watch: Watch, view: View) -> Text:
     if view.prompt:
         return view.prompt
     if watch.trouble:
-        return Text(plain(watch.trouble), "bold red", no_wrap=True, overflow="ellipsis")
+        return Text(plain(reason_of(watch.trouble)), "bold red", no_wrap=True, overflow="ellipsis")
     return Text(plain(view.message), "yellow") if view.message else Text(_KEYS, "dim", no_wrap=True)
