@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from redispool.arguments import check_seconds
-from redispool.errors import ConfigError
+from redispool.errors import ConfigError, LeaseLost, UnknownAccount
 
 try:
     import httpx
@@ -53,10 +54,11 @@ def bearer(account: Account) -> httpx.Auth:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a response says of the account: why it is bad, if it is, and how many seconds it must rest."""
+    """What a response says of the account: why it is bad, if it is; how many seconds it must rest; that it is good."""
 
     bad: str = ""
     cooldown: float = 0.0
+    good: bool = False
 
     @property
     def parting(self) -> bool:
@@ -71,14 +73,26 @@ class _Held:
     account: Any
     users: int = 1
     verdict: Verdict | None = None
+    good: bool = False  # it was served before the verdict
+
+    @property
+    def rest(self) -> float | None:
+        """Seconds of rest that the server has asked for; None leaves it to the pool's own rule."""
+        return (self.verdict.cooldown if self.verdict else 0.0) or None
+
+    @property
+    def lost(self) -> bool:
+        """Whether somebody else may have the account by now."""
+        return self.account.lease is not None and self.account.lease.lost
 
 
 class AccountAuth(httpx.Auth):
     """Sends each request with an account that is leased for it, and judges the account by the response.
 
     The account is held until the response is closed, which httpx does when the body has been read. A response of
-    401 or 403 marks it bad; one of 429 rests it for as long as `Retry-After` says (seconds or a date). The response is
-    the caller's in any case: a request sent again goes out with the next account in turn.
+    401 or 403 marks it bad; one of 429 rests it for as long as `Retry-After` says (seconds or a date); one of 2xx
+    clears its failures. The response is the caller's in any case: a request sent again goes out with the next account
+    in turn.
 
     For `httpx.Client`, the pool or manager is one that blocks; for `httpx.AsyncClient`, one of `redispool.asyncio`.
     Beside httpx's errors a request raises what acquiring and releasing an account raises: AcquireTimeout, PoolEmpty,
@@ -88,7 +102,7 @@ class AccountAuth(httpx.Auth):
         source: an `AccountPool`, or an `AccountManager`, which chooses the pool that serves the host of the URL.
         scheme: makes the `httpx.Auth` for an account; default: `basic`. Others here are `digest` and `bearer`.
         per: 'request'; or 'session': one account serves all requests (with a manager: to one host) until it is marked
-            bad or must rest, or until `close()` or `aclose()`, or the end of a `with` block around this object.
+            bad, must rest or is lost, or until `close()` or `aclose()`, or the end of a `with` block around this.
         bad_statuses: the statuses that mark the account bad.
         cooldown: seconds of rest after a 429 that names no time.
         max_cooldown: seconds of rest at most, whatever the server asks for.
@@ -156,6 +170,9 @@ class AccountAuth(httpx.Auth):
         if not self._session:
             return _Held(self._acquire(request))
         with self._taking:
+            if (idle := self._part_from_lost(request)) is not None:
+                with suppress(LeaseLost):  # nobody was using it
+                    self._give_back(idle)
             return self._join(request) or self._open(request, self._acquire(request))
 
     def _leave(self, held: _Held, verdict: Verdict) -> None:
@@ -164,12 +181,14 @@ class AccountAuth(httpx.Auth):
 
     @staticmethod
     def _give_back(held: _Held) -> None:
-        verdict = held.verdict or Verdict()
         try:
-            if verdict.bad:
-                held.account.mark_bad(verdict.bad)
+            with suppress(UnknownAccount):  # it was removed meanwhile
+                if held.good:
+                    held.account.mark_good()
+                if held.verdict and held.verdict.bad:
+                    held.account.mark_bad(held.verdict.bad)
         finally:
-            held.account.release(cooldown=verdict.cooldown)
+            held.account.release(cooldown=held.rest)
 
     def close(self) -> None:
         """Release the session's accounts; one that a response is still open for, when that is closed."""
@@ -209,6 +228,9 @@ class AccountAuth(httpx.Auth):
         if not self._session:
             return _Held(await self._acquire(request))
         async with self._taking_async:
+            if (idle := self._part_from_lost(request)) is not None:
+                with suppress(LeaseLost):
+                    await self._give_back_async(idle)
             return self._join(request) or self._open(request, await self._acquire(request))
 
     async def _leave_async(self, held: _Held, verdict: Verdict) -> None:
@@ -217,12 +239,14 @@ class AccountAuth(httpx.Auth):
 
     @staticmethod
     async def _give_back_async(held: _Held) -> None:
-        verdict = held.verdict or Verdict()
         try:
-            if verdict.bad:
-                await held.account.mark_bad(verdict.bad)
+            with suppress(UnknownAccount):  # it was removed meanwhile
+                if held.good:
+                    await held.account.mark_good()
+                if held.verdict and held.verdict.bad:
+                    await held.account.mark_bad(held.verdict.bad)
         finally:
-            await held.account.release(cooldown=verdict.cooldown)
+            await held.account.release(cooldown=held.rest)
 
     async def aclose(self) -> None:
         """See `close`."""
@@ -264,11 +288,22 @@ class AccountAuth(httpx.Auth):
             held = self._shared[self._scope(request)] = _Held(account)
             return held
 
+    def _part_from_lost(self, request: httpx.Request) -> _Held | None:
+        """End a session whose account was lost; it, unless somebody is using it, who gives it back and is told."""
+        with self._books:
+            held = self._shared.get(self._scope(request))
+            if held is None or not held.lost:
+                return None
+            del self._shared[self._scope(request)]
+            held.verdict = Verdict()
+            return None if held.users else held
+
     def _is_last(self, held: _Held, verdict: Verdict) -> bool:
         """Note that a user is done with an account; whether it is to be given back now."""
         with self._books:
             held.users -= 1
-            if verdict.parting or not self._session:
+            held.good = held.good or (verdict.good and held.verdict is None)
+            if verdict.parting or held.lost or not self._session:
                 held.verdict = held.verdict if held.verdict and held.verdict.bad else verdict
                 self._shared = {scope: other for scope, other in self._shared.items() if other is not held}
             return held.verdict is not None and not held.users
@@ -281,14 +316,16 @@ class AccountAuth(httpx.Auth):
             return [held for held in ended if not held.users]
 
     def _judge(self, request: httpx.Request, response: httpx.Response) -> Verdict:
-        if response.request.url.host != request.url.host:  # it was redirected, without the credentials
+        last = response.request  # after redirects, which httpx follows elsewhere without the credentials
+        sent, meant = last.headers.get("Authorization"), request.headers.get("Authorization")
+        if last.url.host != request.url.host or sent != meant:
             return Verdict()
         if response.status_code in self._bad_statuses:
             return Verdict(bad=f"HTTP {response.status_code} from {request.url.host}")
         if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
             asked = retry_after(response)
             return Verdict(cooldown=min(self._cooldown if asked is None else asked, self._max_cooldown))
-        return Verdict()
+        return Verdict(good=response.is_success)
 
 
 def retry_after(response: httpx.Response) -> float | None:

@@ -46,6 +46,15 @@ def test_mark_good_forgets_the_failures(make_pool):
     assert names_out(pool) == {"a1"}
 
 
+def test_saying_that_an_account_is_good_leaves_nothing_behind(make_pool, client):
+    pool = make_pool(1, max_failures=2)
+    account = pool.get_account_from_name("a1")
+    account.mark_good()
+    before = set(client.keys(f"*{{{pool.name}}}*"))
+    account.mark_good()
+    assert set(client.keys(f"*{{{pool.name}}}*")) == before
+
+
 def test_without_max_failures_failures_are_only_noted(make_pool):
     pool = make_pool(1)
     fail(pool, "a1", 5)

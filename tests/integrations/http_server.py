@@ -11,15 +11,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class HttpServer:
     """Listens on a loopback port of its own.
 
-    `/slow` sends half of its body, and the rest once `go_on` is set; `/status/403` answers that; `/limited` answers
-    429 with the headers in `limits` while there are `limited` accounts. `seen` counts the requests of each account,
-    and `refusals` those that came while one of the same account was in progress.
+    `/slow` sends half of its body, and the rest once `go_on` is set; `/status/403` answers that; `/elsewhere` sends on
+    to the URL in `elsewhere`; `/limited` answers 429 with the headers in `limits` while there are `limited` accounts.
+    `seen` counts the requests of each account, and `refusals` those that came while one of the same account was in
+    progress.
     """
 
     def __init__(self, passwords):
         self.passwords = dict(passwords)
         self.seen, self.refusals = Counter(), Counter()
         self.limited, self.limits = set(), {}
+        self.elsewhere = ""
         self.go_on = threading.Event()
         self.in_progress = set()
         self.lock = threading.Lock()
@@ -67,6 +69,8 @@ class _Request(BaseHTTPRequestHandler):
         judge = self.server.judge
         if self.path.startswith("/status/"):
             return int(self.path.removeprefix("/status/")), {}
+        if self.path == "/elsewhere":
+            return 302, {"Location": judge.elsewhere}
         if self.path.startswith("/limited") and name in judge.limited:
             return 429, judge.limits
         return 200, {}

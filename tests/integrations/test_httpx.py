@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from redispool import Account, AccountManager, AcquireTimeout, ConfigError
+from redispool import Account, AccountManager, AcquireTimeout, ConfigError, LeaseLost
 from redispool import asyncio as awaited
 from tests.conftest import wait_until
 
@@ -230,6 +230,74 @@ def test_which_statuses_mark_an_account_bad_is_the_callers(make_pool, browse):
     assert pool.status().quarantined == 0
     browse(pool, bad_statuses=[418]).get("/status/418")
     assert pool.status().quarantined == 1
+
+
+@knows_bad_accounts
+@pytest.mark.parametrize("per", ["request", "session"])
+def test_only_refusals_in_a_row_count(make_pool, browse, per):
+    pool = make_pool(1, max_failures=2)
+    browser = browse(pool, per=per)
+    for path in ("/status/401", "/", "/status/401", "/", "/status/401", "/status/500", "/"):
+        browser.get(path)
+    browser.get("/status/401")
+    assert pool.status().quarantined == 0
+    browser.get("/status/401")
+    assert pool.status().quarantined == 1
+
+
+@knows_bad_accounts
+def test_a_good_account_that_was_redirected_to_another_port_is_not_marked_bad(make_pool, site, server):
+    pool = make_pool(1, max_failures=1)
+    with HttpServer({}) as other:
+        site.elsewhere = other.url  # where httpx sends no credentials
+        with httpx.Client(auth=AccountAuth(pool), base_url=site.url, follow_redirects=True) as client:
+            assert client.get("/elsewhere").status_code == 401
+    assert pool.status().quarantined == 0
+
+
+def test_the_pools_own_rest_holds_after_a_request(make_pool, browse):
+    pool = make_pool(2, cooldown=100)
+    assert browse(pool).get("/").status_code == 200
+    assert pool.status().cooling == 1
+
+
+def test_an_account_that_was_removed_meanwhile_spoils_no_request(make_pool, site, browse):
+    pool = make_pool(2)
+    browser = browse(pool)
+    for status in (200, 401):
+        with browser.streamed(f"/status/{status}"):
+            pool.remove_account([lease.account for lease in pool.status().leases])
+    assert len(pool) == 0
+
+
+def take_away(pool, browser):
+    """Take the session's account by force, and have its keeper notice."""
+    pool.release("a1", force=True)
+    with pytest.raises(LeaseLost):
+        browser.do(browser.auth._shared[""].account.lease.renew())
+
+
+def test_a_session_goes_on_with_another_account_when_its_own_is_taken_away(make_pool, site, browse):
+    pool = make_pool(2)
+    browser = browse(pool, per="session")
+    browser.get("/")
+    take_away(pool, browser)
+    other = pool.acquire_account("a1", timeout=5)
+    assert browser.get("/").status_code == 200
+    assert site.seen == {"a1": 1, "a2": 1}
+    other.release()
+    browser.end_session()
+    assert pool.status().free == 2
+
+
+def test_who_uses_the_sessions_account_while_it_is_taken_away_is_told(make_pool, site, browse):
+    pool = make_pool(2)
+    browser = browse(pool, per="session")
+    with pytest.raises(LeaseLost), browser.streamed("/slow"):  # noqa: PT012 - the end of the block raises
+        take_away(pool, browser)
+        site.go_on.set()
+    assert browser.get("/").status_code == 200
+    assert site.seen == {"a1": 1, "a2": 1}
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ local function put_out(why)
   quarantine(name, record, why, by)
 end
 
+if what == 'good' and failures == 0 then return {'done', 0, is_out and 1 or 0} end  -- nothing to forget, also by who was told
 if not redis.call('SET', TOLD .. ARGV[8], '1', 'NX', 'PX', 600000) then return {'done', failures, is_out and 1 or 0} end
 if what == 'bad' then
   failures = redis.call('HINCRBY', HEALTH, 'failures:' .. name, 1)
