@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from redispool.errors import ConfigError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -75,9 +77,12 @@ def fake_redispool(monkeypatch: pytest.MonkeyPatch) -> FakeRedispool:
     server. The fake is one process: what several processes do to each other, killed workers and outages need
     `redispool_server`.
     """
-    import fakeredis  # noqa: PLC0415 - an extra
-
     from redispool.manager import AccountManager  # noqa: PLC0415
+
+    try:
+        import fakeredis  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise ConfigError("fake_redispool needs fakeredis: pip install 'redispool[fake]'") from None
 
     server = fakeredis.FakeServer()
     client = fakeredis.FakeRedis(server=server)

