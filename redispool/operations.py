@@ -233,6 +233,7 @@ class Operations(Roster[H]):
             yield from self.flows.release(lease.token, valid_until, cooldown, patience, sent_before=lease.unanswered)
         except LeaseLost:
             lease.valid_until = float("-inf")  # whoever ended it, it is lost
+            lease.anchored = True  # its handle leaves nothing behind that could be given back
             self._drop(lease)
             raise
         except Exception:

@@ -238,6 +238,18 @@ def test_a_handle_is_released_once(make_pool):
         account.release()
 
 
+def test_a_handle_whose_release_told_that_it_was_lost_is_dropped_in_silence(make_pool, recwarn):
+    pool = make_pool(0)
+    pool.add_account([Account("a1")])
+    handle = pool.acquire_account()
+    pool.release("a1", force=True)
+    with pytest.raises(LeaseLost):
+        handle.release()
+    del handle
+    gc.collect()
+    assert not recwarn.list
+
+
 def test_a_dropped_handle_goes_back_to_its_pool_at_once(make_pool):
     pool = make_pool(0)
     pool.add_account([Account("a1")])
