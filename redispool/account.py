@@ -8,6 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from redispool.arguments import MAX_SESSIONS, check_account_name, check_labels, check_text, check_whole
+from redispool.discretion import discreet
 from redispool.errors import AcquireTimeout, ConfigError, NotHeld
 from redispool.events import Event, Events
 from redispool.logins import LoginKeywords
@@ -65,6 +66,7 @@ class Account(LoginKeywords):
 
     asynchronous: ClassVar[bool] = False  # whether its methods are coroutines (`redispool.asyncio`)
 
+    @discreet
     def __init__(
         self,
         name: str,
@@ -359,6 +361,8 @@ class AccountContext:
 
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "name": check_account_name,
-    "password": lambda value: check_text("the password", value),
-    "authorization_password": lambda value: value is None or check_text("the authorization password", value),
+    "password": discreet(lambda value: check_text("the password", value)),
+    "authorization_password": discreet(
+        lambda value: value is None or check_text("the authorization password", value)
+    ),
 }

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from redispool.account import Account
 from redispool.arguments import MAX_SESSIONS
+from redispool.discretion import discreet
 from redispool.errors import ConfigError
 from redispool.private_key import PrivateKey
 
@@ -46,6 +47,7 @@ class _Row:
     labels: dict[str, str] | None = None  # where the file gives them as a mapping
 
 
+@discreet
 def load_accounts(path: str | os.PathLike[str]) -> list[Account]:
     """The accounts that a file lists, in its order.
 

@@ -13,6 +13,7 @@ from redis.connection import SSLConnection, UnixDomainSocketConnection
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
+from redispool.discretion import discreet
 from redispool.errors import ConfigError
 from redispool.urls import Address, parse
 
@@ -32,6 +33,7 @@ _NOT_OURS = frozenset({
 })  # fmt: skip
 
 
+@discreet
 def connect(url: str | None = None) -> redis.Redis | redis.RedisCluster:
     """A client of redis-py for the URL. Only a cluster's connects at once, and an embedded server is started.
 
@@ -52,6 +54,7 @@ def connect(url: str | None = None) -> redis.Redis | redis.RedisCluster:
     return _open(address_of(url))
 
 
+@discreet
 def address_of(url: str | None) -> Address:
     """What the URL says, or the environment's, or the default one; raises as `connect` does."""
     if url is None:
@@ -62,6 +65,7 @@ def address_of(url: str | None) -> Address:
     return parse(url)
 
 
+@discreet
 def client_from(value: Any) -> redis.Redis | redis.RedisCluster:
     """The client that a caller gave, or the one for the URL that he gave, or for the default.
 

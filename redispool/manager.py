@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from redispool.arguments import check_pool_name
 from redispool.connect import client_from, private_client
+from redispool.discretion import discreet
 from redispool.drivers import Wire, run
 from redispool.management import Management
 from redispool.pool import AccountPool
@@ -40,6 +41,7 @@ class AccountManager:
         ConfigError: an argument makes no sense; the message says which.
     """
 
+    @discreet
     def __init__(
         self,
         *,
@@ -50,6 +52,7 @@ class AccountManager:
         self._client = client_from(redis)
         self._wire = Wire(private_client(self._client))
 
+        @discreet
         def open_pool(name: str) -> AccountPool:
             return AccountPool(name=name, redis=self._client, namespace=namespace, **pool_options)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from redispool.arguments import check_namespace, check_pool_name, check_seconds
 from redispool.connect import client_from, private_client, slice_seconds, user_of
+from redispool.discretion import discreet
 from redispool.drivers import Wire, run
 from redispool.identity import caller_name
 from redispool.keeper import keeper
@@ -60,6 +61,7 @@ class AccountPool:
         ConfigError: an argument makes no sense; the message says which.
     """
 
+    @discreet
     def __init__(
         self,
         accounts: Account | Iterable[Account] | None = None,
@@ -77,14 +79,12 @@ class AccountPool:
         keys = PoolKeys(check_namespace(namespace), private_name() if name is None else check_pool_name(name))
         terms = check_terms(ttl, auto_renew, max_lease)
         seal = seal_from(cipher)
-        del cipher  # a traceback may show what is in a function
         check_seconds("patience", patience)
         rules = check_policy(policy)
         client = client_from(redis)
         user = user_of(client)
         channel = PoolChannel(keys, patience=patience, seal=seal, caller=partial(caller_name, user))
         self._wire = Wire(private_client(client))
-        del redis, client  # they may have a password
         self._operations: Operations[Handle] = Operations(
             channel, slice_seconds(self._wire.client), seal, terms, Handle, self, keeper,
             keep_members=name is None, user=user,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from redispool.arguments import check_text
+from redispool.discretion import discreet
 from redispool.errors import ConfigError
 from redispool.key_formats import KEY_TYPES, MAX_KEY, NotAKey, check_password, describe, openssh_text
 
@@ -39,6 +40,7 @@ class PrivateKey:
         self._text: str | None = None
 
     @classmethod
+    @discreet
     def from_file(cls, filename: str | os.PathLike[str], password: str = "", keytype: str | None = None) -> PrivateKey:
         """The key in a file: PEM or OpenSSH's format; as in the heritage.
 
@@ -56,6 +58,7 @@ class PrivateKey:
         return cls._from(_read(name), f"key file {name!r}", name, password, keytype)
 
     @classmethod
+    @discreet
     def from_string(cls, text: str, password: str = "", keytype: str | None = None) -> PrivateKey:
         """The key in a string, which holds what its file would; arguments and errors are those of `from_file`."""
         return cls._from(check_text("the text of a key", text), "the text given", None, password, keytype)
@@ -79,6 +82,7 @@ class PrivateKey:
         return cls.restore(keytype or found.keytype or "", filename, password, text)
 
     @classmethod
+    @discreet
     def restore(cls, keytype: str, filename: str | None, password: str, text: str | None) -> PrivateKey:
         """The key of which these are the parts."""
         key = cls(keytype)
@@ -88,6 +92,7 @@ class PrivateKey:
         return key
 
     @classmethod
+    @discreet
     def of(cls, key: Any) -> PrivateKey:
         """The key itself, or one of redispool with all that a key of Exscript's class has.
 
@@ -149,6 +154,7 @@ class PrivateKey:
         """The password that the key is encrypted with, '' for none; as in the heritage."""
         return self._password
 
+    @discreet
     def set_password(self, password: str) -> None:
         """Name the password that the key is encrypted with; as in the heritage."""
         self._password = check_text("the password of a key", password)
@@ -163,6 +169,7 @@ class PrivateKey:
             self._text = _read(self._filename)
         return self._text
 
+    @discreet
     def for_paramiko(self) -> PKey:
         """The key as paramiko takes it (`SSHClient.connect(pkey=...)`).
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from redispool.discretion import discreet
 from redispool.errors import ConfigError, SealError
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def _decrypted(fernet: Fernet | MultiFernet, sealed: bytes) -> bytes | None:
         return None
 
 
+@discreet
 def _ring_of(keys: Sequence[Key]) -> _Ring:
     try:
         from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415 - an extra
@@ -111,6 +113,7 @@ def _id_of(key: Key) -> str:
     return hmac.new(base64.urlsafe_b64decode(key), b"redispool key id", hashlib.sha256).hexdigest()[:_ID_DIGITS]
 
 
+@discreet
 def seal_from(cipher: Cipher) -> FernetSeal | None:
     """The seal for a pool's `cipher` argument; what the environment says where it is None; None where that is silent.
 
@@ -139,13 +142,20 @@ def seal_from(cipher: Cipher) -> FernetSeal | None:
 
 
 def _from_environment() -> Keys | None:
-    keys = [key.strip() for key in os.environ.get("REDISPOOL_KEY", "").split(",") if key.strip()]
-    path = os.environ.get("REDISPOOL_KEY_FILE")
-    if keys and path:
+    given = {name: os.environ[name].strip() for name in ("REDISPOOL_KEY", "REDISPOOL_KEY_FILE") if name in os.environ}
+    for name, value in given.items():
+        if not value.replace(
+            ",", ""
+        ).strip():  # of a secret that was not found, perhaps: nothing must be written unsealed then
+            raise ConfigError(f"{name} is set, and empty; give it a value, or unset it for a pool that is not sealed")
+    if len(given) > 1:
         raise ConfigError("REDISPOOL_KEY and REDISPOOL_KEY_FILE are both set; unset one")
-    return _FILE + path if path else keys or None
+    if "REDISPOOL_KEY_FILE" in given:
+        return _FILE + given["REDISPOOL_KEY_FILE"]
+    return [key for key in map(str.strip, given.get("REDISPOOL_KEY", "").split(",")) if key] or None
 
 
+@discreet
 def _as_keys(keys: object) -> Sequence[Key]:
     if isinstance(keys, str | bytes):
         return [keys]
@@ -154,11 +164,21 @@ def _as_keys(keys: object) -> Sequence[Key]:
     return list(keys)
 
 
+def _is_key(text: str) -> bool:
+    try:
+        return bool(_ring_of([text]))
+    except ConfigError:
+        return False
+
+
+@discreet
 def _read(path: Path) -> Sequence[Key]:
     try:
         with path.open("rb") as file:
             content = file.read(_MAX_FILE + 1)
     except (OSError, ValueError) as error:
+        if _is_key(str(path)):
+            raise ConfigError("the name of a key file was expected, and a key is given; see REDISPOOL_KEY") from None
         raise ConfigError(
             f"key file {str(path)!r}: {getattr(error, 'strerror', None) or 'no name of a file'}"
         ) from None

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, unquote_plus
 
+from redispool.discretion import discreet
 from redispool.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Address:
     sentinel_settings: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
+@discreet
 def parse(url: str, *, source: str = "the Redis URL") -> Address:
     """What the URL says.
 

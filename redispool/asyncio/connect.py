@@ -15,6 +15,7 @@ from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 
 from redispool.connect import address_of, own_settings
+from redispool.discretion import discreet
 from redispool.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ _SENTINEL_TIMEOUT = 2.0  # seconds; they are asked in turn, and one that is gone
 _OF_A_CLUSTER = ("connection_class", "response_callbacks", "retry_on_timeout", "retry_on_error")
 
 
+@discreet
 def client_from(value: Any) -> Client:
     """The client that a caller gave, or the one for the URL that he gave, or for the default; it connects when used.
 

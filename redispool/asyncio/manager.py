@@ -9,6 +9,7 @@ from redispool.arguments import check_pool_name
 from redispool.asyncio.connect import client_from
 from redispool.asyncio.pool import AccountPool
 from redispool.asyncio.wire import WiresByLoop
+from redispool.discretion import discreet
 from redispool.drivers import arun
 from redispool.management import Management
 
@@ -36,10 +37,12 @@ class AccountManager:
         ConfigError: an argument makes no sense; the message says which.
     """
 
+    @discreet
     def __init__(self, *, redis: str | Client | None = None, namespace: str = "redispool", **pool_options: Any) -> None:
         client = client_from(redis)
         self._opened: list[AccountPool] = []
 
+        @discreet
         def open_pool(name: str) -> AccountPool:
             self._opened.append(AccountPool(name=name, redis=client, namespace=namespace, **pool_options))
             return self._opened[-1]

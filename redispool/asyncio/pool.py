@@ -17,6 +17,7 @@ from redispool.asyncio.connect import client_from, slice_seconds
 from redispool.asyncio.keeper import abandon, keeper
 from redispool.asyncio.wire import Wires, WiresByLoop
 from redispool.connect import connect, private_client, user_of
+from redispool.discretion import discreet
 from redispool.identity import caller_name
 from redispool.operations import Operations
 from redispool.private_pool import private_name, remove_private
@@ -65,6 +66,7 @@ class AccountPool:
         ConfigError: an argument makes no sense; the message says which.
     """
 
+    @discreet
     def __init__(
         self,
         accounts: Account | Iterable[Account] | None = None,
@@ -82,7 +84,6 @@ class AccountPool:
         keys = PoolKeys(check_namespace(namespace), private_name() if name is None else check_pool_name(name))
         terms = check_terms(ttl, auto_renew, max_lease)
         seal = seal_from(cipher)
-        del cipher  # a traceback may show what is in a function
         first = None if accounts is None else as_accounts(accounts)
         rules = check_policy(policy)
         self._first = (first, rules) if first is not None or rules else None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from redispool.account import Account
 from redispool.arguments import check_text
+from redispool.discretion import discreet
 from redispool.errors import ConfigError, ProtocolMismatch, SealError
 from redispool.private_key import PrivateKey
 from redispool.protocol.requests import choice_of
@@ -43,6 +44,7 @@ class Seal(Protocol):
         """Open a sealed body. Raises SealError when the key or the context is another."""
 
 
+@discreet
 def encode(account: Account, seal: Seal | None, pool: str) -> bytes:
     """The account's record; sealed, where there is a seal. Raises ConfigError where it is too large."""
     fields: dict[str, Any] = {"password": account.password}

@@ -25,6 +25,7 @@ from redispool import Account, AccountPool, AcquireTimeout, PrivateKey, Redispoo
 from redispool.protocol import scripts
 from redispool.protocol.commands import Call, Plain
 from redispool.protocol.keys import PoolKeys
+from redispool.protocol.records import encode
 from redispool.protocol.requests import read_grant
 from redispool.sealing import FernetSeal
 from tests.conftest import wait_until
@@ -194,6 +195,77 @@ def test_a_refused_or_failed_log_in_does_not_show_the_servers_password(own_serve
     with pytest.raises(redis.RedisError) as caught:
         AccountPool([planted()], name="lab", redis=url.format(SERVER_PASSWORD, server.port), cipher=KEY, patience=0.1)
     assert shows(in_tracebacks(caught.value)) == []
+
+
+def refused_settings(url, path):
+    """What is refused before anything is sent, by name; the test's own frames know the secrets, and are left out."""
+    managers = (redispool.AccountManager, redispool.asyncio.AccountManager)
+    path.write_text(f"{KEY}\nno key\n")
+    for face in (redispool, redispool.asyncio):
+        where = face.__name__
+
+        def open_pool(face=face, **options):
+            return face.AccountPool(**{"name": "lab", "redis": url, **options})
+
+        yield f"{where}: a bad key among good ones", lambda pool=open_pool: pool(cipher=[KEY, "no key"])
+        yield f"{where}: a file with a bad key", lambda pool=open_pool: pool(cipher=f"file:{path}")
+        yield f"{where}: a key for the name of a file", lambda pool=open_pool: pool(cipher=f"file:{KEY}")
+        yield f"{where}: keys in a set", lambda pool=open_pool: pool(cipher={KEY})
+        yield f"{where}: a bad key from a callable", lambda pool=open_pool: pool(cipher=lambda: [KEY, "no key"])
+        yield f"{where}: a good key and a bad ttl", lambda pool=open_pool: pool(cipher=KEY, ttl=-1)
+        yield f"{where}: a good key and a bad name", lambda pool=open_pool: pool(cipher=KEY, name="{")
+        yield f"{where}: a good key and no such option", lambda pool=open_pool: pool(cipher=KEY, tll=5)
+        yield f"{where}: a bad URL", lambda pool=open_pool: pool(redis=f"redis://bob:{SERVER_PASSWORD}@h:x/0")
+        yield f"{where}: no URL", lambda pool=open_pool: pool(redis=f"redis//bob:{SERVER_PASSWORD}@h")
+    for manager in managers:
+        where = f"manager of {manager.__module__}"
+        yield f"{where}: a bad ttl", lambda manager=manager: manager(redis=url, cipher=KEY, ttl=-1)
+        yield f"{where}: no such option", lambda manager=manager: manager(redis=url, cipher=KEY, tll=5)
+        yield (
+            f"{where}: a bad URL",
+            lambda manager=manager: manager(redis=f"redis://:{SERVER_PASSWORD}@h:x"),
+        )
+        yield f"{where}: a bad name", lambda manager=manager: manager(redis=url, cipher=KEY).pool("{")
+    yield "a cluster that is gone", lambda: redispool.connect(f"redis+cluster://:{SERVER_PASSWORD}@127.0.0.1:1")
+    yield "a password of bytes", lambda: Account("a1", PLANTED[0].encode())
+    yield "a good password and bad labels", lambda: Account("a1", PLANTED[0], labels=3)
+    yield "a new password of bytes", lambda: Account("a1").set_password(PLANTED[0].encode())
+    yield "a record too large", lambda: encode(Account("a1", PLANTED[0] * 100_000), None, "lab")
+    yield "a key of no format", lambda: PrivateKey.from_string(PLANTED[2], PLANTED[3])
+    yield "a key file of no format", lambda: PrivateKey.from_file(path, PLANTED[3])
+    yield "a file of accounts", lambda: redispool.load_accounts(spoiled_file(path))
+
+
+def spoiled_file(path):
+    file = path.with_suffix(".csv")
+    file.write_text(f"name,password\na1,{PLANTED[0]}\na2,{PLANTED[1]},x\n")
+    return file
+
+
+@pytest.mark.parametrize("what", [name for name, _ in refused_settings("redis://127.0.0.1:1/0", Path("/dev/null"))])
+def test_no_refusal_of_an_argument_shows_the_others_with_local_variables(what, tmp_path):
+    attempt = dict(refused_settings("redis://127.0.0.1:1/0", tmp_path / "keys"))[what]
+    error = error_of(attempt, Exception)
+    assert isinstance(error, RedispoolError | TypeError | redis.RedisError | redis.exceptions.RedisClusterException)
+    assert shows(in_tracebacks(error)) == []
+
+
+def test_an_error_of_a_callable_that_gives_keys_is_told_with_its_own_frames_and_without_ours(tmp_path):
+    def ask_the_kms():
+        raise OSError("the KMS is down")
+
+    url = f"redis://bob:{SERVER_PASSWORD}@127.0.0.1:1/0"
+    error = error_of(lambda: AccountPool(name="lab", redis=url, cipher=ask_the_kms), OSError)
+    frames = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+    assert frames[-1] == "ask_the_kms"
+    assert "seal_from" not in frames
+    assert shows(in_tracebacks(error)) == []
+
+
+@pytest.mark.parametrize("name", ["REDISPOOL_URL", "REDISPOOL_KEY"])
+def test_a_bad_value_in_the_environment_is_not_shown_with_local_variables(monkeypatch, name):
+    monkeypatch.setenv(name, f"redis://bob:{SERVER_PASSWORD}@h:x,{KEY},{OTHER}")
+    assert shows(in_tracebacks(error_of(lambda: AccountPool(name="lab"), redispool.ConfigError))) == []
 
 
 # -- what others can read ----------------------------------------------------------------------------------------

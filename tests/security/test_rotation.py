@@ -129,6 +129,21 @@ def test_a_file_without_keys_is_a_clear_error_that_quotes_nothing(tmp_path, cont
     assert NEW not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["REDISPOOL_KEY", "REDISPOOL_KEY_FILE"])
+@pytest.mark.parametrize("value", ["", " ", "\n", ",", " , ,"])
+def test_a_key_that_is_set_and_empty_is_refused_for_nothing_must_be_written_unsealed_then(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=f"{name} is set, and empty"):
+        seal_from(None)
+
+
+def test_a_key_where_a_files_name_belongs_is_not_quoted(monkeypatch):
+    monkeypatch.setenv("REDISPOOL_KEY_FILE", NEW)
+    with pytest.raises(ConfigError, match="a key is given") as caught:
+        seal_from(None)
+    assert NEW not in str(caught.value)
+
+
 def test_a_callable_is_asked_when_the_pool_opens_and_when_its_keys_no_longer_do(make_pool):
     asked = []
 
