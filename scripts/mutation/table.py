@@ -110,6 +110,7 @@ MUTANTS = [
         "give out the same fence again",
         f"{LEASES}::test_fences_grow_with_every_grant",
         (SHARED + "leasing.lua", "redis.call('HINCRBY', META, 'fence', 1)", "redis.call('HINCRBY', META, 'fence', 0)"),
+        (LUA + "acquire.lua", "(settings[6] or 0) + 1", "(settings[6] or 0) + 0"),
     ),
     mutant(
         "forget the fence at a reset",
@@ -158,7 +159,7 @@ MUTANTS = [
     mutant(
         "skip the idempotent reply of acquire",
         f"{REPLIES}::test_a_lost_reply_to_acquire_costs_no_second_account",
-        (LUA + "acquire.lua", " and redis.call('HEXISTS', HELD, ARGV[3]) == 0 then", " then"),
+        (LUA + "acquire.lua", " and redis.call('HEXISTS', HELD, ARGV[3]) == 0\n", "\n"),
         (LUA + "acquire.lua", "if #before == count then return granted(before) end", ""),
         (LUA + "acquire.lua", "for number = 1, #before > 0 and count or 0 do", "for number = 1, 0 do"),
     ),
@@ -232,7 +233,7 @@ MUTANTS = [
     mutant(
         "go on while a cluster moves the slot",
         "tests/model/test_moving_slot.py",
-        (SHARED + "open.lua", "redis.call('EXISTS', LOCK, OWNER)", ""),
+        (SHARED + "open.lua", "redis.call('EXISTS', REQUESTS, LOCK)", "redis.call('EXISTS', REQUESTS)"),
     ),
     mutant(
         "reclaim without bound",

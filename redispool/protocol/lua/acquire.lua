@@ -6,6 +6,22 @@
 -- [10] microseconds that its priority puts it ahead, [11] its stamp, if it waited before, [12] options (see shared/waiters.lua)
 --@include sealing
 if sealed and lacks_key() then return {'sealed', sealed} end
+--@include leasing
+-- The common cases first, before all that the others need is even defined: who asks for the first time for the next in turn,
+-- in a pool of simple accounts where nothing has expired, gets it if nobody waits, or is the next to wait.
+local is_plain = not extras and ARGV[7] == '' and ARGV[11] == '' and ARGV[12] == ''
+  and redis.call('ZCOUNT', LEASES, '-inf', now) == 0 and redis.call('HEXISTS', HELD, ARGV[3]) == 0
+if is_plain and not anyone_waits then
+  local token, free, fence = ARGV[3], (settings[5] or 0) - 1, (settings[6] or 0) + 1
+  local name = redis.call('LPOP', ROTATION)
+  local record = name and redis.call('HGET', PLACES, name) == '1' and redis.call('HGET', ACCOUNTS, name)
+  if record and string.sub(record, 1, 2) == '1\n' and redis.call('SET', LOCK .. name, token, 'PX', ARGV[6], 'NX') then
+    redis.call('HDEL', PLACES, name)
+    redis.call('HSET', META, 'free', free, 'fence', fence)
+    return {'granted', now, record_lease(fence, token, name, name, ARGV[5], ARGV[6], '', record)}
+  end
+  if name then redis.call('LPUSH', ROTATION, name) end -- where it was
+end
 --@include requests
 --@include times
 local function wait_in_line(queue, stamp)
@@ -19,7 +35,7 @@ end
 local function wait(queue, more, restless)
   local stamp = ARGV[11] ~= '' and ARGV[11] or redis.call('ZSCORE', queue, ARGV[3])
   if not stamp then
-    local arrival = math.max(now * 1000, tonumber(redis.call('HGET', META, 'stamp') or 0) + 1)
+    local arrival = math.max(now * 1000, tonumber(settings[7] or 0) + 1)
     redis.call('HSET', META, 'stamp', arrival)
     stamp = arrival - tonumber(ARGV[10])
   end
@@ -28,25 +44,7 @@ local function wait(queue, more, restless)
   return {'waiting', string.format('%.0f', stamp), rank, more and 0 or next_end(rank), now, restless and 1 or 0}
 end
 
--- The common cases first, before all that the others need is even defined: who asks for the first time for the next in turn,
--- in a pool of simple accounts where nothing has expired, either gets it, as nobody waits, or is the next to wait.
-if not extras and ARGV[7] == '' and ARGV[11] == '' and ARGV[12] == ''
-  and #redis.call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, 1) == 0 and redis.call('HEXISTS', HELD, ARGV[3]) == 0 then
-  local token, name = ARGV[3], redis.call('LPOP', ROTATION)
-  if not name then
-    if ARGV[8] == '1' and redis.call('EXISTS', MEMBERS) == 1 then return wait(QUEUE) end
-  else
-    if redis.call('EXISTS', QUEUE, QUEUE .. ':' .. name) == 0 and redis.call('HGET', PLACES, name) == '1' then
-      local record = redis.call('HGET', ACCOUNTS, name)
-      if record and string.sub(record, 1, 2) == '1\n' and redis.call('SET', LOCK .. name, token, 'PX', ARGV[6], 'NX') then
-        redis.call('HDEL', PLACES, name)
-        redis.call('HINCRBY', META, 'free', -1)
-        return {'granted', now, record_lease(token, name, name, ARGV[5], ARGV[6], '', record)}
-      end
-    end
-    redis.call('LPUSH', ROTATION, name) -- where it was
-  end
-end
+if is_plain and ARGV[8] == '1' and redis.call('EXISTS', ROTATION) == 0 and redis.call('EXISTS', MEMBERS) == 1 then return wait(QUEUE) end
 
 --@include take
 local request = {

@@ -1,34 +1,33 @@
 -- Guarantees: each token's lease is over, and its seat is with the first waiter, in the rotation, or resting; others' leases are untouched.
 -- Returns for each token 1 (released now) or 0 (it held nothing any more).
 -- ARGV[3] cooldown ms, '' for the pool's, [4...] tokens
---@include requests
+--@include held
 -- The common cases first, before all that the others need is even defined: one simple account, for which nobody waits,
 -- or of those who wait for any account the first is there to take it.
+local token, name, owner, fence, record = ARGV[4], nil, nil, nil, nil
 if not extras and #ARGV == 4 and (ARGV[3] == '' or ARGV[3] == '0') then
-  local token = ARGV[4]
-  local name, owner, fence = lease_of(token)
-  local record = name and redis.call('GET', LOCK .. name) == token and redis.call('HGET', ACCOUNTS, name)
-  if record and string.sub(record, 1, 2) == '1\n' then
-    if redis.call('EXISTS', QUEUE, QUEUE .. ':' .. name) == 0 then
-      if redis.call('HSETNX', PLACES, name, 1) == 1 then
-        end_lease(token, owner)
-        redis.call('DEL', LOCK .. name)
-        redis.call('RPUSH', ROTATION, name)
-        redis.call('HINCRBY', META, 'free', 1)
-        record_event('released', name, owner, fence)
-        return {1}
-      end
-    elseif redis.call('EXISTS', QUEUE .. ':' .. name) == 0 then
-      local head = redis.call('ZRANGE', QUEUE, 0, 0)[1]
-      local request = request_of(head)
-      if request and request.options == NONE and redis.call('EXISTS', ALIVE .. request.box) == 1 then
-        end_lease(token, owner)
-        record_event('released', name, owner, fence)
-        redis.call('SET', LOCK .. name, head, 'PX', request.ttl)
-        post(request, record_lease(head, name, name, request.owner, request.ttl, '', record), request.ttl)
-        return {1}
-      end
-    end
+  name, owner, fence = lease_of(token)
+  record = name and redis.call('GET', LOCK .. name) == token and redis.call('HGET', ACCOUNTS, name)
+  record = record and string.sub(record, 1, 2) == '1\n' and record
+end
+if record and not anyone_waits and redis.call('HSETNX', PLACES, name, 1) == 1 then
+  end_lease(token, owner)
+  redis.call('DEL', LOCK .. name)
+  redis.call('RPUSH', ROTATION, name)
+  redis.call('HSET', META, 'free', (settings[5] or 0) + 1)
+  record_event('released', name, owner, fence)
+  return {1}
+end
+--@include requests
+if record and anyone_waits and redis.call('EXISTS', QUEUE .. ':' .. name) == 0 then
+  local head = redis.call('ZRANGE', QUEUE, 0, 0)[1]
+  local request = head and request_of(head)
+  if request and request.options == NONE and redis.call('EXISTS', ALIVE .. request.box) == 1 then
+    end_lease(token, owner)
+    record_event('released', name, owner, fence)
+    redis.call('SET', LOCK .. name, head, 'PX', request.ttl)
+    post(request, record_lease(next_fence(), head, name, name, request.owner, request.ttl, '', record), request.ttl)
+    return {1}
   end
 end
 

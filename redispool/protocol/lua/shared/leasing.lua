@@ -1,11 +1,6 @@
 -- Guarantees: whoever has set a seat's lock has the one lease that tells of it.
--- A lease is 'SEAT\nOWNER\nFENCE\nSINCE\nPURPOSE'; the purpose is '', 'cleanup', or 'reserved: NOTE'.
+--@include held
 --@include clock
-
-local function lease_of(token)
-  local entry = redis.call('HGET', HELD, token)
-  if entry then return string.match(entry, '^(.-)\n(.-)\n(%d+)\n(%d+)\n(.*)$') end
-end
 
 local function write_lease(token, seat, owner, fence, since, purpose)
   redis.call('HSET', HELD, token, table.concat({seat, owner, fence, since, purpose}, '\n'))
@@ -16,17 +11,13 @@ local function describe(token, seat, fence, since, expires, record)
 end
 
 -- The lock is set: records the lease; the grant as its holder is told it.
-local function record_lease(token, name, seat, owner, ttl, purpose, record)
-  local fence, expires = redis.call('HINCRBY', META, 'fence', 1), now + ttl
-  write_lease(token, seat, owner, fence, now, purpose)
+local function record_lease(fence, token, name, seat, owner, ttl, purpose, record)
+  local since, expires = string.format('%.0f', now), now + ttl
+  write_lease(token, seat, owner, fence, since, purpose)
   redis.call('ZADD', LEASES, expires, token)
   redis.pcall('SADD', OWNER .. owner, token) -- should it be of another type, owned.lua says so
   record_event('granted', name, owner, fence, purpose, token)
-  return describe(token, seat, fence, now, expires, record)
+  return describe(token, seat, fence, since, expires, record)
 end
 
-local function end_lease(token, owner)
-  redis.call('ZREM', LEASES, token)
-  redis.call('HDEL', HELD, token)
-  redis.pcall('SREM', OWNER .. owner, token)
-end
+local function next_fence() return redis.call('HINCRBY', META, 'fence', 1) end

@@ -5,12 +5,13 @@
 local META = KEYS[1]
 local POOL = string.sub(META, 1, -5)
 local MEMBERS, ROTATION, PLACES, ACCOUNTS = POOL .. 'members', POOL .. 'rotation', POOL .. 'places', POOL .. 'accounts'
-local LEASES, HELD, QUEUE, REQUESTS, EVENTS = POOL .. 'leases', POOL .. 'held', POOL .. 'queue', POOL .. 'requests', POOL .. 'events'
-local LOCK, OWNER, MAIL, ALIVE, COOLING = POOL .. 'lock:', POOL .. 'owner:', POOL .. 'mail:', POOL .. 'alive:', POOL .. 'cooling'
+local LEASES, HELD, REQUESTS, EVENTS = POOL .. 'leases', POOL .. 'held', POOL .. 'requests', POOL .. 'events'
+local LOCK, OWNER, QUEUE, MAIL, ALIVE = POOL .. 'lock:', POOL .. 'owner:', POOL .. 'queue', POOL .. 'mail:', POOL .. 'alive:'
+local COOLING = POOL .. 'cooling'
 
--- While a cluster moves the slot, what is on the other node would look like nothing: asked for two keys that never are (of an account,
--- and an owner, without a name), the server refuses before anything has changed.
-redis.call('EXISTS', LOCK, OWNER)
+-- While a cluster moves the slot, what is on the other node would look like nothing: asked for two keys, of which one never is (the lock
+-- of an account without a name), the server refuses before anything has changed.
+local anyone_waits = redis.call('EXISTS', REQUESTS, LOCK) == 1
 
 if string.sub(ARGV[2], 1, 1) == '1' then
   local wanted = {
@@ -23,7 +24,7 @@ if string.sub(ARGV[2], 1, 1) == '1' then
     if found ~= 'none' and found ~= kind then return {'wrongtype', POOL .. name, kind, found} end
   end
 end
-local settings = redis.call('HMGET', META, 'version', 'extras', 'policy', 'sealed')
+local settings = redis.call('HMGET', META, 'version', 'extras', 'policy', 'sealed', 'free', 'fence', 'stamp')
 if settings[1] and settings[1] ~= ARGV[1] then return {'mismatch', settings[1]} end
 if string.sub(ARGV[2], 1, 1) == '1' then
   local counters = {'free', 'fence', 'stamp', 'next_at'}

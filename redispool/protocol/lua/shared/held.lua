@@ -1,0 +1,14 @@
+-- Guarantees: what tells of a lease goes together, whoever's lock is on its seat.
+-- A lease is 'SEAT\nOWNER\nFENCE\nSINCE\nPURPOSE'; the purpose is '', 'cleanup', or 'reserved: NOTE'.
+--@include open
+
+local function lease_of(token)
+  local entry = redis.call('HGET', HELD, token)
+  if entry then return string.match(entry, '^(.-)\n(.-)\n(%d+)\n(%d+)\n(.*)$') end
+end
+
+local function end_lease(token, owner)
+  redis.call('ZREM', LEASES, token)
+  redis.call('HDEL', HELD, token)
+  redis.pcall('SREM', OWNER .. owner, token)
+end
