@@ -13,6 +13,7 @@ from redispool.errors import (
     PoolExhausted,
     ProtocolMismatch,
     RedispoolError,
+    ReplicationError,
     SealError,
     UnknownAccount,
 )
@@ -26,5 +27,5 @@ from redispool.proxy import AccountProxy
 __all__ = [
     "Account", "AccountExists", "AccountManager", "AccountPool", "AccountProxy", "AcquireTimeout", "ConfigError",
     "Lease", "LeaseLost", "Log", "Logger", "LoggerProxy", "NotHeld", "PoolEmpty", "PoolExhausted", "PrivateKey",
-    "ProtocolMismatch", "RedispoolError", "SealError", "UnknownAccount", "connect", "load_accounts",
+    "ProtocolMismatch", "RedispoolError", "ReplicationError", "SealError", "UnknownAccount", "connect", "load_accounts",
 ]  # fmt: skip

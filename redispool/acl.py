@@ -43,11 +43,11 @@ _READING = (
 )
 _WORKING = (
     _READING + "blpop del hdel hincrby hset hsetnx lpop lpush pexpire rename rpush sadd set srandmember srem xadd "
-    "xtrim zadd zpopmin zrank zrem "
+    "wait xtrim zadd zpopmin zrank zrem "
 )
 _LEASES = (
     "meta rotation* places* idle:* lock:* leases held owner:* queue* requests alive:* cooling surplus rest quarantine "
-    "health dirty choices carriers:* last:* asking:* told:* events "
+    "health dirty choices carriers:* last:* asking:* told:* replicated events "
 )
 
 ROLES = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from typing import Any
+from typing import Any, TypeVar
 
 import redis
 from redis.backoff import NoBackoff
@@ -13,6 +13,7 @@ from redis.connection import SSLConnection, UnixDomainSocketConnection
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
+from redispool.arguments import check_whole
 from redispool.discretion import discreet
 from redispool.errors import ConfigError
 from redispool.urls import Address, parse
@@ -23,6 +24,8 @@ _MOST_PATIENT = 5.0  # seconds without an answer after which a connection is giv
 _LEAST_PATIENT = 1.0  # the server may be 0.1 s late to end a BLPOP, and every slice costs a script
 _SENTINEL_TIMEOUT = 2.0  # seconds; they are asked in turn, and one that is gone must not hold us up for long
 _UNLIMITED = 2**31
+_REPLICAS = "_redispool_min_replicas"  # an attribute of a client that `connect` has made
+_MOST_REPLICAS = 1000
 # settings that tie a connection to the pool it was made for, or that serve only what we do not use
 _NOT_OURS = frozenset({
     "cache", "cache_config", "connection_pool", "connection_pool_class", "event_dispatcher", "himport_registry",
@@ -33,8 +36,11 @@ _NOT_OURS = frozenset({
 })  # fmt: skip
 
 
+C = TypeVar("C")
+
+
 @discreet
-def connect(url: str | None = None) -> redis.Redis | redis.RedisCluster:
+def connect(url: str | None = None, *, min_replicas: int | None = None) -> redis.Redis | redis.RedisCluster:
     """A client of redis-py for the URL. Only a cluster's connects at once, and an embedded server is started.
 
     Args:
@@ -48,10 +54,28 @@ def connect(url: str | None = None) -> redis.Redis | redis.RedisCluster:
               the sentinels' own credentials by `?sentinel_username=…&sentinel_password=…`
             - `embedded://[directory]`: an own server, shared by every process that names the same directory
 
+            All but the last take `?min_replicas=N`.
+        min_replicas: how many replicas must have a grant before a pool with this client answers it, unless the pool
+            is told itself (`AccountPool`); default: what the URL says, else 0.
+
     Raises:
         ConfigError: the URL makes no sense; the message says what is right, and never quotes the password.
     """
-    return _open(address_of(url))
+    address = address_of(url)
+    return told_of_replicas(_open(address), address.min_replicas if min_replicas is None else min_replicas)
+
+
+def told_of_replicas(client: C, min_replicas: int) -> C:
+    """The client, which remembers how many replicas must have a grant before it is answered."""
+    if check_whole("min_replicas", min_replicas, 0, _MOST_REPLICAS):
+        setattr(client, _REPLICAS, min_replicas)
+    return client
+
+
+def replicas_of(client: Any, given: int | None) -> int:
+    """How many replicas must have a grant before it is answered: as given, else as the client was told."""
+    found = getattr(client, _REPLICAS, 0) if given is None else given
+    return check_whole("min_replicas", found, 0, _MOST_REPLICAS)
 
 
 @discreet

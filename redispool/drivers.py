@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import redis
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     AuthorizationError,
     BusyLoadingError,
@@ -26,8 +27,19 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from redispool.errors import ProtocolMismatch
-from redispool.protocol.commands import Block, Call, Command, Elsewhere, Flow, Pause, Plain, Unavailable
+from redispool.errors import ProtocolMismatch, ReplicationError
+from redispool.protocol.commands import (
+    Block,
+    Call,
+    Command,
+    Elsewhere,
+    Flow,
+    Pause,
+    Plain,
+    Replication,
+    Unavailable,
+    Unreplicated,
+)
 
 if TYPE_CHECKING:
     import threading
@@ -43,9 +55,10 @@ _FRESH = 1.0  # seconds for which an idle connection is taken to be still there
 _REFUSED = (AuthenticationError, AuthorizationError)
 _OUTAGE = (
     redis.ConnectionError, redis.TimeoutError, BusyLoadingError, ReadOnlyError, ClusterDownError, ClusterError,
-    RedisClusterException, TryAgainError, MasterDownError, OSError,
+    RedisClusterException, AskError, TryAgainError, MasterDownError, OSError,
 )  # fmt: skip
 _OUTAGE_REPLIES = ("UNBLOCKED", "LOADING", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "NOREPLICAS", "BUSY ")
+_REPLICATION = 500  # ms to wait for replicas at a time: less than any connection's patience
 _MOVING = "access a non local key"  # a cluster is moving the slot; see lua/shared/open.lua
 
 
@@ -71,6 +84,30 @@ def translated(error: Exception) -> Exception:
         if text.startswith("user_script:") or "is not an integer" in text or "not a valid float" in text:
             return ProtocolMismatch(f"a script found data that redispool did not write ({text})")
     return error
+
+
+def confirmation(wanted: Replication) -> list[tuple[Argument, ...]]:
+    """What is sent behind a script, on its connection, to have replicas confirm all that led to its reply.
+
+    WAIT counts only what its own connection has written, and a script need not have written anything.
+    """
+    return [("SET", wanted.key, "", "PX", 60_000), ("WAIT", wanted.replicas, _REPLICATION)]
+
+
+def unconfirmed(wanted: Replication, replies: list[Any]) -> Exception | None:
+    """What went wrong, by the replies to a `confirmation`; None if the replicas have confirmed."""
+    for reply in replies:
+        if isinstance(reply, Exception):
+            return reply
+    count = int(replies[-1])
+    if count >= wanted.replicas:
+        return None
+    return Unreplicated(
+        ReplicationError(
+            f"{count} of the {wanted.replicas} replicas that min_replicas asks for have confirmed in time; nothing was "
+            "taken, and it is safe to ask again"
+        )
+    )
 
 
 def as_sent(command: Argument, reply: Any) -> Any:
@@ -100,6 +137,7 @@ class Wire:
         self.client = client
         self._idle: list[tuple[AbstractConnection, float]] = []  # and since when
         self._pid = os.getpid()
+        self._nodes: dict[str, Wire] = {}  # of a cluster, by name, for what must be sent over one connection
 
     def perform(self, command: Command) -> Any:
         """Carry out one command; its reply. Raises Unavailable in an outage."""
@@ -123,10 +161,47 @@ class Wire:
             raise better from None
 
     def _call(self, call: Call) -> Any:
+        send = self.send if call.replication is None else partial(self._send_and_wait, call.replication)
         try:
-            return self.send("EVALSHA", call.script.sha, 1, call.key, *call.arguments)
+            return send("EVALSHA", call.script.sha, 1, call.key, *call.arguments)
         except NoScriptError:  # the server is new, was restarted, or was told to forget
-            return self.send("EVAL", call.script.text, 1, call.key, *call.arguments)
+            return send("EVAL", call.script.text, 1, call.key, *call.arguments)
+
+    def _send_and_wait(self, wanted: Replication, *words: Argument) -> Any:
+        """Send a script, and have replicas confirm it; its reply."""
+        if isinstance(self.client, redis.RedisCluster):
+            return self._ask_node(self.client, wanted, words)
+        reply, *confirming = self._converse(self.client, [words, *confirmation(wanted)])
+        error = reply if isinstance(reply, Exception) else unconfirmed(wanted, confirming)
+        if error is not None:
+            raise error
+        return reply
+
+    def _ask_node(self, cluster: redis.RedisCluster, wanted: Replication, words: tuple[Argument, ...]) -> Any:
+        node = cluster.get_node_from_key(wanted.key)
+        if node.name not in self._nodes:
+            self._nodes[node.name] = Wire(cluster.get_redis_connection(node))
+        try:
+            return self._nodes[node.name]._send_and_wait(wanted, *words)  # noqa: SLF001 - it is one of us
+        except Exception as error:
+            if isinstance(translated(error), Unavailable) and not isinstance(error, Unreplicated):
+                cluster.nodes_manager.initialize()  # another node may be the right one by now
+            raise
+
+    def _converse(self, client: redis.Redis, commands: list[tuple[Argument, ...]]) -> list[Any]:
+        """Send commands in one go over one connection; their replies, errors among them."""
+        connection = self._connection(client)
+        try:
+            connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+            replies = [_reply(connection) for _ in commands]
+        except BaseException:
+            connection.disconnect()
+            raise
+        if any(isinstance(reply, Exception) and isinstance(translated(reply), Unavailable) for reply in replies):
+            connection.disconnect()
+        else:
+            self._idle.append((connection, time.monotonic()))
+        return replies
 
     def send(self, *words: Argument, blocks: float = 0.0) -> Any:
         """Send a command and read its reply as bytes, whatever the client would make of it.
@@ -171,6 +246,13 @@ class Wire:
         if since == math.inf:
             connection.connect()
         return connection
+
+
+def _reply(connection: AbstractConnection) -> Any:
+    try:
+        return connection.read_response(disable_decoding=True)
+    except ResponseError as error:
+        return error
 
 
 def _is_stale(connection: AbstractConnection) -> bool:

@@ -39,6 +39,10 @@ class SealError(RedispoolError):
     """A record cannot be opened: the key is missing or wrong, or the record was tampered with."""
 
 
+class ReplicationError(RedispoolError):
+    """Fewer replicas than `min_replicas` have confirmed in time; nothing was taken, and asking again is safe."""
+
+
 class ProtocolMismatch(RedispoolError):  # noqa: N818
     """What stands in Redis was not written by this version of the protocol."""
 

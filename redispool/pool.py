@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from redispool.arguments import check_namespace, check_pool_name, check_seconds
-from redispool.connect import client_from, private_client, slice_seconds, user_of
+from redispool.connect import client_from, private_client, replicas_of, slice_seconds, user_of
 from redispool.discretion import discreet
 from redispool.drivers import Wire, run
 from redispool.identity import caller_name
@@ -45,8 +45,7 @@ class AccountPool:
         accounts: an account, or a list of them, to begin with (see `add_account`).
         name: the pool's name; the same name (and namespace) on any host is the same pool. None: a private pool,
             removed from Redis when its creator ends.
-        redis: a URL, or a client of redis-py; default: the environment variable REDISPOOL_URL, else
-            redis://localhost:6379/0.
+        redis: a URL, or a client of redis-py; default: the variable REDISPOOL_URL, else redis://localhost:6379/0.
         namespace: what the names of all keys begin with.
         ttl: seconds that a lease lives without renewal; 0.05 or more.
         auto_renew: whether a background thread renews the leases while this process lives.
@@ -55,6 +54,8 @@ class AccountPool:
             `file:PATH`, or a callable that returns them (see `redispool.sealing.seal_from`); default: the environment
             variables REDISPOOL_KEY or REDISPOOL_KEY_FILE, else unsealed.
         patience: seconds to ride out an outage where a call has no deadline of its own.
+        min_replicas: how many replicas must have a grant, or a renewal, before it is answered; until so many are there
+            it waits, as in an outage, and raises ReplicationError in the end. None: as the URL says, else 0.
         policy: rules of the pool, which hold for every host (see `redispool.terms.Policy`).
 
     Raises:
@@ -74,6 +75,7 @@ class AccountPool:
         max_lease: float | None = None,
         cipher: Cipher = None,
         patience: float = 30.0,
+        min_replicas: int | None = None,
         **policy: Unpack[Policy],
     ) -> None:
         keys = PoolKeys(check_namespace(namespace), private_name() if name is None else check_pool_name(name))
@@ -83,7 +85,8 @@ class AccountPool:
         rules = check_policy(policy)
         client = client_from(redis)
         user = user_of(client)
-        channel = PoolChannel(keys, patience=patience, seal=seal, caller=partial(caller_name, user))
+        caller, replicas = partial(caller_name, user), replicas_of(client, min_replicas)
+        channel = PoolChannel(keys, patience=patience, seal=seal, caller=caller, min_replicas=replicas)
         self._wire = Wire(private_client(client))
         self._operations: Operations[Handle] = Operations(
             channel, slice_seconds(self._wire.client), seal, terms, Handle, self, keeper,
@@ -190,11 +193,7 @@ class AccountPool:
         return self.run(self._operations.acquire_several(n, owner, timeout, ttl, priority, choice))
 
     def acquire_for_cleanup(
-        self,
-        owner: object = None,
-        *,
-        timeout: float | None = None,
-        ttl: float | None = None,
+        self, owner: object = None, *, timeout: float | None = None, ttl: float | None = None
     ) -> Handle:
         """Wait for an account that was released in a pool with `cleanup=True`, to make it ready for the next user.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, unquote_plus
@@ -45,6 +45,7 @@ class Address:
         path: the socket, the service's name or the directory, by kind.
         settings: what redis-py calls the rest.
         sentinel_settings: the same for the sentinels.
+        min_replicas: how many replicas must have a grant before it is answered.
     """
 
     kind: str
@@ -53,6 +54,7 @@ class Address:
     path: str = ""
     settings: dict[str, Any] = field(default_factory=dict, repr=False)
     sentinel_settings: dict[str, Any] = field(default_factory=dict, repr=False)
+    min_replicas: int = 0
 
 
 @discreet
@@ -67,9 +69,10 @@ def parse(url: str, *, source: str = "the Redis URL") -> Address:
         ConfigError: it makes no sense; the message says what is right, and quotes nothing that may be a secret.
     """
     try:
-        return _parse(url)
+        address = _parse(url)
     except _Mistake as mistake:
         raise ConfigError(f"{source}: {mistake}") from None  # what it is from may quote the password
+    return replace(address, min_replicas=address.settings.pop("min_replicas", 0))
 
 
 class _Mistake(Exception):  # noqa: N818 - it never leaves this module
@@ -201,7 +204,7 @@ def _known(kind: str, *, tls: bool) -> dict[str, Callable[[str], Any]]:
     if kind in {"unix", "embedded"}:
         del known["socket_keepalive"]
     if kind == "embedded":
-        del known["username"], known["password"]
+        del known["username"], known["password"], known["min_replicas"]
     if kind == "sentinel":
         known |= {"sentinel_username": str, "sentinel_password": str}
     if tls:
@@ -272,6 +275,7 @@ _OPTIONS: dict[str, Callable[[str], Any]] = {
     "decode_responses": _yes_or_no,
     "health_check_interval": _whole,
     "max_connections": _whole,
+    "min_replicas": _whole,
     "password": str,
     "protocol": _one_of(v2=2, v3=3),
     "retry_on_timeout": _yes_or_no,

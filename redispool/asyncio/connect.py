@@ -14,7 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 
-from redispool.connect import address_of, own_settings
+from redispool.connect import address_of, own_settings, told_of_replicas
 from redispool.discretion import discreet
 from redispool.errors import ConfigError
 
@@ -37,7 +37,8 @@ def client_from(value: Any) -> Client:
         ConfigError: it is neither.
     """
     if value is None or isinstance(value, str):
-        return _open(address_of(value))
+        address = address_of(value)
+        return told_of_replicas(_open(address), address.min_replicas)
     if isinstance(value, async_redis.Redis | async_redis.RedisCluster):
         return value
     if isinstance(value, redis.Redis | redis.RedisCluster):

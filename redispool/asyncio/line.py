@@ -6,31 +6,33 @@ import asyncio
 import copy
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import redis
 import redis.asyncio as async_redis
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.exceptions import ResponseError
 
-from redispool.drivers import as_sent, translated
-from redispool.protocol.commands import Unavailable
+from redispool.drivers import as_sent, confirmation, translated, unconfirmed
+from redispool.protocol.commands import Unavailable, Unreplicated
 
 if TYPE_CHECKING:
+    from redis.asyncio.cluster import ClusterNode
     from redis.asyncio.connection import AbstractConnection
 
     from redispool.asyncio.connect import Client
-    from redispool.protocol.commands import Argument
+    from redispool.protocol.commands import Argument, Replication
 
 _LARGEST_BATCH = 200  # commands; more would keep the first of them waiting
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A command, and the future of its reply."""
+    """A command, the future of its reply, and what replicas must have confirmed before."""
 
     words: tuple[Argument, ...]
     reply: asyncio.Future[Any]
+    wanted: Replication | None
 
 
 class Line:
@@ -50,9 +52,9 @@ class Line:
         self._task: asyncio.Task[None] | None = None
         self._stays = True  # on the line while nobody asks anything
 
-    async def ask(self, *words: Argument) -> Any:
-        """Send a command; its reply as bytes. Raises Unavailable in an outage."""
-        question = Question(words, asyncio.get_running_loop().create_future())
+    async def ask(self, *words: Argument, wanted: Replication | None = None) -> Any:
+        """Send a command; its reply as bytes. Raises Unavailable in an outage, or where replicas do not confirm."""
+        question = Question(words, asyncio.get_running_loop().create_future(), wanted)
         self._questions.append(question)
         self._asked.set()
         if self._task is None:
@@ -105,7 +107,7 @@ class Line:
 
     async def _converse(self, batch: list[Question]) -> None:
         try:
-            replies = await self._caller.exchange([question.words for question in batch])
+            replies = await self._exchange(batch)
         except Exception as error:  # noqa: BLE001 - it is for those who asked
             await self._caller.hang_up()
             replies = [error] * len(batch)
@@ -113,9 +115,30 @@ class Line:
             _answer(batch, [redis.ConnectionError("the connection was closed")] * len(batch))
             raise
         else:
-            if any(isinstance(reply, Exception) and isinstance(translated(reply), Unavailable) for reply in replies):
+            if any(map(_is_outage, replies)):
                 await self._caller.hang_up()  # another server may be the right one by now
         _answer(batch, replies)
+
+    async def _exchange(self, batch: list[Question]) -> list[Any]:
+        """The replies; replicas confirm all of a batch at once."""
+        commands = [question.words for question in batch]
+        wanted = next((question.wanted for question in batch if question.wanted), None)
+        if wanted is None:
+            return await self._caller.exchange(commands)
+        replies = await self._caller.exchange([*commands, *confirmation(wanted)], wanted.key)
+        error = unconfirmed(wanted, replies[len(batch) :])
+        return [
+            error if error and question.wanted and not isinstance(reply, Exception) else reply
+            for question, reply in zip(batch, replies, strict=False)
+        ]
+
+
+def _is_outage(reply: Any) -> bool:
+    return (
+        isinstance(reply, Exception)
+        and isinstance(translated(reply), Unavailable)
+        and not isinstance(reply, Unreplicated)
+    )
 
 
 def _answer(batch: list[Question], replies: list[Any]) -> None:
@@ -136,14 +159,12 @@ class Caller:
         self._pool = client.connection_pool
         self._connection: AbstractConnection | None = None
 
-    async def exchange(self, commands: list[tuple[Argument, ...]]) -> list[Any]:
-        """Send commands in one go; the replies, errors among them."""
+    async def exchange(self, commands: list[tuple[Argument, ...]], _key: str = "") -> list[Any]:
+        """Send commands in one go over one connection; the replies, errors among them."""
         if self._connection is None:
             self._connection = self._pool.make_connection()
         connection = self._connection
-        await connection.connect()
-        await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-        return [await _reply(connection) for _ in commands]
+        return await _converse(connection, commands)
 
     async def hang_up(self) -> None:
         """Close the connection."""
@@ -151,6 +172,12 @@ class Caller:
             await self._connection.disconnect(nowait=True)
         if isinstance(self._pool, SentinelConnectionPool):
             await self._pool.sentinel_manager.aclose()
+
+
+async def _converse(connection: AbstractConnection, commands: list[tuple[Argument, ...]]) -> list[Any]:
+    await connection.connect()
+    await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+    return [await _reply(connection) for _ in commands]
 
 
 async def _reply(connection: AbstractConnection) -> Any:
@@ -166,13 +193,32 @@ class ClusterCaller:
     def __init__(self, client: async_redis.RedisCluster) -> None:
         self._client = client
 
-    async def exchange(self, commands: list[tuple[Argument, ...]]) -> list[Any]:
-        """Send commands in one go, all to the node that has their slot; the replies, errors among them."""
+    async def exchange(self, commands: list[tuple[Argument, ...]], key: str = "") -> list[Any]:
+        """Send commands in one go, all to the node that has their slot; the replies, errors among them.
+
+        Args:
+            commands: the commands.
+            key: one of that slot, if all must go over one connection.
+        """
+        if key:
+            return await self._exchange_with_node(commands, key)
         pipeline = self._client.pipeline()
         for words in commands:
             pipeline.execute_command(*words)
         replies: list[Any] = await pipeline.execute(raise_on_error=False)
         return [as_sent(words[0], reply) for words, reply in zip(commands, replies, strict=True)]
+
+    async def _exchange_with_node(self, commands: list[tuple[Argument, ...]], key: str) -> list[Any]:
+        await self._client.initialize()
+        node = cast("ClusterNode", self._client.get_node_from_key(key))  # of a primary, not a replica
+        connection = node.acquire_connection()
+        try:
+            return await _converse(connection, commands)
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        finally:
+            node.release(connection)
 
     async def hang_up(self) -> None:
         """Close the connections; the next command asks the cluster who serves what."""

@@ -16,7 +16,7 @@ from redispool.asyncio.account import Handle
 from redispool.asyncio.connect import client_from, slice_seconds
 from redispool.asyncio.keeper import abandon, keeper
 from redispool.asyncio.wire import Wires, WiresByLoop
-from redispool.connect import connect, private_client, user_of
+from redispool.connect import connect, private_client, replicas_of, user_of
 from redispool.discretion import discreet
 from redispool.identity import caller_name
 from redispool.operations import Operations
@@ -60,6 +60,7 @@ class AccountPool:
         max_lease: seconds that a lease may last in all, however often it is renewed.
         cipher: key, or keys, to seal the credentials with, or a callable that returns them.
         patience: seconds to ride out an outage where a call has no deadline of its own.
+        min_replicas: how many replicas must have a grant before it is answered (see `redispool.AccountPool`).
         policy: rules of the pool, which hold for every host (see `redispool.terms.Policy`).
 
     Raises:
@@ -79,6 +80,7 @@ class AccountPool:
         max_lease: float | None = None,
         cipher: Cipher = None,
         patience: float = 30.0,
+        min_replicas: int | None = None,
         **policy: Unpack[Policy],
     ) -> None:
         keys = PoolKeys(check_namespace(namespace), private_name() if name is None else check_pool_name(name))
@@ -88,8 +90,9 @@ class AccountPool:
         rules = check_policy(policy)
         self._first = (first, rules) if first is not None or rules else None
         client = client_from(redis)
-        caller = partial(caller_name, user_of(client))
-        channel = PoolChannel(keys, patience=check_seconds("patience", patience), seal=seal, caller=caller)
+        caller, replicas = partial(caller_name, user_of(client)), replicas_of(client, min_replicas)
+        check_seconds("patience", patience)
+        channel = PoolChannel(keys, patience=patience, seal=seal, caller=caller, min_replicas=replicas)
         wires = self._wires = WiresByLoop(client)
         self._operations: Operations[Handle] = Operations(
             channel, slice_seconds(client), seal, terms, Handle, self, keeper,

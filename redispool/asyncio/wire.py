@@ -50,10 +50,11 @@ class Wire:
                 return await command.home.run(command.flow)
 
     async def _call(self, call: Call) -> Any:
+        wanted = call.replication
         try:
-            return await self._line.ask("EVALSHA", call.script.sha, 1, call.key, *call.arguments)
+            return await self._line.ask("EVALSHA", call.script.sha, 1, call.key, *call.arguments, wanted=wanted)
         except NoScriptError:  # the server is new, was restarted, or was told to forget
-            return await self._line.ask("EVAL", call.script.text, 1, call.key, *call.arguments)
+            return await self._line.ask("EVAL", call.script.text, 1, call.key, *call.arguments, wanted=wanted)
 
 
 class Wires:

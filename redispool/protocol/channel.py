@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from redispool.errors import ProtocolMismatch, SealError, UnknownAccount
 from redispool.protocol import scripts
-from redispool.protocol.commands import Argument, Call, Flow, Pause, Plain, Unavailable
+from redispool.protocol.commands import Argument, Call, Flow, Pause, Plain, Replication, Unavailable, Unreplicated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +45,7 @@ class Channel:
                 reply = yield command
             except Unavailable as outage:
                 self.unanswered += 1
+                self.contacted = self.contacted or isinstance(outage, Unreplicated)
                 now = self.clock()
                 if deadline is None:
                     deadline = asked + (self.patience if patience is None else patience)
@@ -66,6 +67,7 @@ class PoolChannel(Channel):
         seal: what seals the pool's records, if anything.
         caller: tells the audit trail who administers the pool.
         clock: a monotonic clock.
+        min_replicas: how many replicas must have what an account is given by.
     """
 
     def __init__(
@@ -76,25 +78,42 @@ class PoolChannel(Channel):
         seal: Seal | None = None,
         caller: Callable[[], str] = str,
         clock: Callable[[], float] = time.monotonic,
+        min_replicas: int = 0,
     ) -> None:
         super().__init__(patience=patience, clock=clock)
         self.keys = keys
+        self.replication = Replication(keys.replicated, min_replicas) if min_replicas else None
         self.seal = seal
         self.caller = caller
         self._checked = False  # that the keys are of the right types, by a script that went through
 
     def call(
-        self, script: scripts.Script, *arguments: Argument, deadline: float | None = None, patience: float | None = None
+        self,
+        script: scripts.Script,
+        *arguments: Argument,
+        deadline: float | None = None,
+        patience: float | None = None,
+        durable: bool = False,
     ) -> Flow[tuple[float, list[Any]]]:
         """Run a script; when it was asked, and what it returned.
 
+        Args:
+            script: the script.
+            arguments: its own.
+            deadline: see `send`.
+            patience: see `send`.
+            durable: whether the answer is one that a failover must not undo, as it gives or prolongs a lease: so many
+                replicas as the pool asks for must have what led to it. Else it is too soon to be told, as in an outage.
+
         Raises:
+            ReplicationError: too few replicas have it until the end of the patience.
             ProtocolMismatch: what stands in Redis was not written by this version; nothing has changed.
         """
         opening = ("" if self._checked else "1") + ("" if self.seal is None else self.seal.key_ids)
         if script.name in scripts.ADMINISTRATIVE:
             opening += "\n" + self.caller()
-        command = Call(script, self.keys.meta, (scripts.PROTOCOL_VERSION, opening, *arguments))
+        replication = self.replication if durable else None
+        command = Call(script, self.keys.meta, (scripts.PROTOCOL_VERSION, opening, *arguments), replication)
         asked, reply = yield from self.send(command, deadline, patience)
         if reply and reply[0] == b"mismatch":
             raise ProtocolMismatch(

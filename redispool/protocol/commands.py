@@ -13,12 +13,26 @@ Argument: TypeAlias = str | bytes | int | float
 
 
 @dataclass(frozen=True, slots=True)
+class Replication:
+    """What must have been replicated before a reply is taken.
+
+    Attributes:
+        key: written after the script, by the same connection: a replica that has this has all that was before.
+        replicas: how many must have it.
+    """
+
+    key: str
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
-    """Run a script; the reply is what it returns."""
+    """Run a script; the reply is what it returns, `Unreplicated` where too few replicas have what led to it."""
 
     script: Script
     key: str
     arguments: tuple[Argument, ...] = field(repr=False)  # records are among them
+    replication: Replication | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +94,7 @@ class Unavailable(Exception):  # noqa: N818 - it never leaves the flows
     def __init__(self, cause: Exception) -> None:
         super().__init__(str(cause))
         self.cause = cause
+
+
+class Unreplicated(Unavailable):
+    """The server has answered, and too few of its replicas have confirmed that they know."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from redispool.errors import (
@@ -19,6 +20,7 @@ from redispool.errors import (
     PoolExhausted,
     ProtocolMismatch,
     RedispoolError,
+    ReplicationError,
 )
 from redispool.protocol import scripts
 from redispool.protocol.commands import Block, Flow, Pause, Unavailable
@@ -66,10 +68,13 @@ class LeaseFlows:
             timeout: seconds to wait; 0 does not wait, None waits for ever.
 
         Raises:
-            AcquireTimeout, PoolEmpty, PoolExhausted, UnknownAccount, ConfigError: nothing was taken.
+            AcquireTimeout, PoolEmpty, PoolExhausted, UnknownAccount, ConfigError, ReplicationError: nothing was taken.
         """
         try:
             return (yield from self._acquire(request, timeout))
+        except ReplicationError:
+            yield from self._abandon(request)
+            raise
         except (GeneratorExit, RedispoolError):
             raise  # nobody feeds us any more; or: the server has answered, and the token holds nothing
         except BaseException as error:
@@ -87,6 +92,7 @@ class LeaseFlows:
                 scripts.ACQUIRE, request.token, request.box, request.owner, milliseconds(request.ttl), request.want,
                 int(wait), milliseconds(3 * self.slice_seconds), int(request.priority * AGING * 1_000_000), stamp,
                 request.options, deadline=deadline if wait else None, patience=None if wait else _LAST_PATIENCE,
+                durable=True,
             )  # fmt: skip
             match reply[0]:
                 case b"granted":
@@ -134,9 +140,13 @@ class LeaseFlows:
         grant = read_grant(mail, asked, server_now)
         if not grant.token:
             yield from self._abandon(request)  # likewise: nobody remembers who got what is never locked
-        elif grant.valid_until <= self.channel.clock():
+            return [grant]
+        # the server's clock may have been set since we asked
+        grant = replace(grant, valid_until=min(grant.valid_until, self.channel.clock() + request.ttl))
+        if grant.valid_until <= self.channel.clock():
             return None  # it was read too late
-        return [grant]
+        # another's connection wrote the grant: only an answer to our own can wait for replicas
+        return None if self.channel.replication else [grant]
 
     def _slice(self, request: Request, rank: int | None, next_end: int, remaining: float | None) -> float:
         """How long to block: whoever polls once a TTL knows of each lease before it can end."""
@@ -183,11 +193,9 @@ class LeaseFlows:
         raise self._timed_out(request, timeout)
 
     def _cancel(self, request: Request, grants: str) -> Flow[tuple[float, list[Any]]]:
-        return (
-            yield from self.channel.call(
-                scripts.CANCEL, request.token, request.box, grants, request.want, request.count, patience=_LAST_PATIENCE
-            )
-        )
+        words = (request.token, request.box, grants, request.want, request.count)
+        durable = grants == "keep"
+        return (yield from self.channel.call(scripts.CANCEL, *words, patience=_LAST_PATIENCE, durable=durable))
 
     def _abandon(self, request: Request) -> Flow[None]:
         """The caller is gone: leave the queue, and give back what was granted."""
@@ -304,6 +312,8 @@ class LeaseFlows:
         for start in range(0, len(leases), _RENEW_CHUNK):
             chunk = leases[start : start + _RENEW_CHUNK]
             words = [word for token, ttl in chunk for word in (token, milliseconds(ttl), limit)]
-            asked, (now, *expiries) = yield from self.channel.call(scripts.RENEW, *words, patience=patience)
+            asked, (now, *expiries) = yield from self.channel.call(
+                scripts.RENEW, *words, patience=patience, durable=True
+            )
             results += [(end / 1000, asked + (end - now) / 1000) if end else None for end in expiries]
         return results

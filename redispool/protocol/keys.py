@@ -31,6 +31,7 @@ of a pool's keys from the first one, `meta` (see `lua/shared/open.lua`):
 | `NS:{POOL}:last:OWNER` | string, PX | the account that the owner had last, if he ever asked for it |
 | `NS:{POOL}:asking:OWNER` | zset, PX | the owner's waiting tokens, where the policy limits what one owner has |
 | `NS:{POOL}:told:TOKEN` | string, PX | the answer to a report or a release by force, should it be sent twice |
+| `NS:{POOL}:replicated` | string, PX | written last where `min_replicas` counts, for replicas to confirm |
 | `NS:{POOL}:events` | stream, capped | what happened: the audit trail |
 | `NS:pools` | set | the pools of the namespace |
 | `NS:routes` | list | the routing rules that all hosts share |
@@ -79,6 +80,11 @@ class PoolKeys:
     def events(self) -> str:
         """The stream of what happened."""
         return f"{self.namespace}:{{{self.pool}}}:events"
+
+    @property
+    def replicated(self) -> str:
+        """The string that is written for replicas to confirm."""
+        return f"{self.namespace}:{{{self.pool}}}:replicated"
 
     def mailbox(self, box: str) -> str:
         """The list that a waiter blocks on."""

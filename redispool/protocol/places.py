@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from redispool.errors import ReplicationError
 from redispool.protocol import scripts
 from redispool.protocol.flows import AGING, LeaseFlows, milliseconds
 from redispool.protocol.requests import read_grant
@@ -50,9 +51,18 @@ class PlaceFlows(LeaseFlows):
 
         Raises:
             AcquireTimeout: there was none, and there will be no further visit.
-            PoolEmpty, PoolExhausted, UnknownAccount, ConfigError: nothing was taken.
+            PoolEmpty, PoolExhausted, UnknownAccount, ConfigError, ReplicationError: nothing was taken.
         """
         presence = _SLACK if away is None else away + _SLACK
+        try:
+            return (yield from self._visit(request, place, away, presence))
+        except ReplicationError:
+            yield from self._abandon(request)
+            raise
+
+    def _visit(
+        self, request: Request, place: Place | None, away: float | None, presence: float
+    ) -> Flow[list[Grant] | Place]:
         result = yield from self._ask(request, "" if place is None else place.stamp, presence)
         if place is not None:
             yield from self.channel.call(scripts.CANCEL, place.token, place.token, "return", request.want, 1)
@@ -68,6 +78,7 @@ class PlaceFlows(LeaseFlows):
             asked, reply = yield from self.channel.call(
                 scripts.ACQUIRE, request.token, request.box, request.owner, milliseconds(request.ttl), request.want,
                 1, milliseconds(presence), int(request.priority * AGING * 1_000_000), stamp, request.options,
+                durable=True,
             )  # fmt: skip
             match reply[0]:
                 case b"granted":
