@@ -156,7 +156,7 @@ def arguments(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mappi
     """The arguments in the order of the function's parameters and with their defaults, however they were sent."""
     called = inspect.signature(function).bind(*args, **kwargs)
     called.apply_defaults()
-    return called.args
+    return (*called.args, *called.kwargs.values())  # the latter can only be sent by name
 
 
 @contextmanager

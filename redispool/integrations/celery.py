@@ -35,6 +35,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 __all__ = ["AccountTask", "current_account", "manager_of", "with_account"]
 
 _TICKET = "redispool"  # the message header that a task brings along
+_running: ContextVar[tuple[Any, Any] | None] = ContextVar("running", default=None)  # a task and its request
 _managers: WeakKeyDictionary[Celery, ManagerOfProcess] = WeakKeyDictionary()
 
 
@@ -63,8 +65,8 @@ def manager_of(app: Celery) -> AccountManager:
     conf = app.conf
 
     def settings() -> dict[str, Any]:
-        named = {"redis": conf.get("redispool_url"), "namespace": conf.get("redispool_namespace", "redispool")}
-        return {**conf.get("redispool_options", {}), **named}
+        named = {"redis": conf.get("redispool_url"), "namespace": conf.get("redispool_namespace")}
+        return {**conf.get("redispool_options", {}), **{name: one for name, one in named.items() if one is not None}}
 
     return _managers.setdefault(app, ManagerOfProcess(settings))()
 
@@ -104,22 +106,35 @@ def with_account(
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         if isinstance(function, Task):
             raise ConfigError("with_account goes below app.task, next to the function")
-
-        @functools.wraps(function)
-        def run(*args: Any, **kwargs: Any) -> Any:
-            task, bound = _task_of(args, run)
-            app: Celery = current_app._get_current_object() if task is None else task.app  # type: ignore[attr-defined] # noqa: SLF001
-            pool = wish.pool_of(manager_of(app), arguments(function, args, kwargs)[bound:])
-            taken = _take(wish, pool, task)
-            if isinstance(taken, Return):
-                raise _sent_back(task, taken)
-            with holding(pool, taken):
-                return function(*args, **kwargs)
-
-        run.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]  # Celery checks arguments by it
-        return run
+        return _leasing(wish, function)
 
     return decorate
+
+
+def _leasing(wish: Wish, function: Callable[..., Any], *, once: bool = False) -> Callable[..., Any]:
+    """The function with an account of its own; with `once`, one for all that the same run of the task calls so."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        task, bound = _task_of(args, run)
+        this = None if task is None or not once else (task, task.request)
+        if this is not None and this == _running.get():  # by super().run()
+            return function(*args, **kwargs)
+        app: Celery = current_app._get_current_object() if task is None else task.app  # type: ignore[attr-defined] # noqa: SLF001
+        pool = wish.pool_of(manager_of(app), arguments(function, args, kwargs)[bound:])
+        taken = _take(wish, pool, task)
+        if isinstance(taken, Return):
+            raise _sent_back(task, taken)
+        with holding(pool, taken):
+            before = _running.set(this)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                _running.reset(before)
+
+    run.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]  # Celery checks arguments by it
+    run.leases_once = once  # type: ignore[attr-defined]
+    return run
 
 
 class AccountTask(Task):  # type: ignore[type-arg]  # Celery has no Task[...] at run time
@@ -141,14 +156,18 @@ class AccountTask(Task):  # type: ignore[type-arg]  # Celery has no Task[...] at
         if "_bound" in cls.__dict__:  # Celery binds a class more than once
             return
         cls._bound = True
-        names = ("account_pool", "account_wait", "account_timeout", "account_countdown", "account_choice")
-        options = {name: getattr(cls, name) for name in names}
+        names = ("pool", "wait", "timeout", "countdown", "choice")
+        options = {name: getattr(cls, f"account_{name}") for name in names}
         account_for = inspect.getattr_static(cls, "account_for")  # a plain function would come as a method
         if isinstance(account_for, staticmethod):
             account_for = account_for.__func__
         function = inspect.getattr_static(cls, "run")
         static = isinstance(function, staticmethod)
-        run = with_account(account_for=account_for, **options)(function.__func__ if static else function)
+        function = function.__func__ if static else function
+        while getattr(function, "leases_once", False):  # a base's own, on its terms
+            function = function.__wrapped__
+        wish = Wish(host=account_for, **{**options, "choice": options["choice"] or {}})
+        run = _leasing(wish, function, once=True)
         cls.run = staticmethod(run) if static else run  # type: ignore[method-assign]
 
     @property

@@ -164,6 +164,52 @@ def retried_by_celery(self):
     return self.account.name
 
 
+class Inventory(AccountTask):
+    """A task that is a class."""
+
+    name = f"{__name__}.inventory"
+    account_pool = "switches"
+
+    def run(self):
+        return self.account.name
+
+
+class LabInventory(Inventory):
+    """Takes over the work, and does it with other accounts."""
+
+    name = f"{__name__}.lab_inventory"
+    account_pool = "lab"
+
+
+class LongInventory(Inventory):
+    """Does more around the work."""
+
+    name = f"{__name__}.long_inventory"
+
+    def run(self):
+        return [self.account.name, super().run(), self.account.name]
+
+
+for kind in (Inventory, LabInventory, LongInventory):
+    app.register_task(kind())
+
+
+@app.task(base=AccountTask, bind=True, account_for=lambda args: args[-1])
+def visit_by_name(self, *, host):
+    return self.account.name
+
+
+@app.task(base=AccountTask, bind=True, account_pool="switches", account_choice={"labels": {"site": "north"}})
+def northern(self):
+    return [self.account.name, self.account.lease.fence, self.account.password == f"secret-{self.account.name[1:]}"]
+
+
+@app.task(base=AccountTask, bind=True, account_pool="switches")
+def with_another(self):
+    """Calls other tasks as functions, each of which has an account of its own."""
+    return [self.account.name, plain_unbound(), work.run(), self.account.name]
+
+
 @app.task
 def about_the_process():
     """Which process and thread this is, and whether it can be told from others."""

@@ -6,13 +6,15 @@ import gc
 import importlib
 import os
 import signal
+import threading
 
 import psutil
 import pytest
 from celery import signals
+from cryptography.fernet import Fernet
 
 from redispool import Account, AccountManager, AcquireTimeout
-from redispool.integrations.celery import manager_of
+from redispool.integrations.celery import AccountTask, manager_of
 from tests.conftest import wait_until
 
 from .workers import CeleryWorker
@@ -67,6 +69,10 @@ def notes(tasks):
 
 def is_free(pool):
     return pool.status().free == 3
+
+
+def hand_outs(pool):
+    return sum(event.event == "granted" for event in pool.history(limit=1000))
 
 
 def wait_free(pool, seconds=5.0):
@@ -156,6 +162,41 @@ def test_a_task_is_routed_by_its_host_however_that_was_sent(tasks, worker, pool,
     assert tasks.visit.delay("lab-7").get(timeout=10) == "hello lab-7 from of-the-lab"
     assert tasks.visit.delay(greeting="good day", host="lab-8").get(timeout=10) == "good day lab-8 from of-the-lab"
     assert tasks.visit.delay("sw1").get(timeout=10).startswith("hello sw1 from a")
+
+
+def test_a_task_is_routed_by_what_can_only_be_sent_by_name(tasks, worker, pool, shared_manager):
+    lab = shared_manager.pool("lab")
+    lab.add_account(Account("of-the-lab", "secret-lab"))
+    shared_manager.add_pool("lab", "lab-*")
+    assert tasks.visit_by_name.delay(host="lab-7").get(timeout=10) == "of-the-lab"
+
+
+def test_a_subclass_of_a_task_has_the_account_that_it_asks_for_and_no_other(tasks, worker, pool, shared_manager):
+    lab = shared_manager.pool("lab")
+    lab.reset()
+    lab.add_account(Account("of-the-lab", "secret-lab"))
+    before = hand_outs(pool)
+    assert tasks.app.tasks[f"{APP}.inventory"].delay().get(timeout=10) == "a1"
+    assert tasks.app.tasks[f"{APP}.lab_inventory"].delay().get(timeout=10) == "of-the-lab"
+    assert hand_outs(pool) == before + 1
+
+
+def test_a_run_that_calls_its_bases_run_has_one_account_for_both(tasks, worker, pool):
+    before = hand_outs(pool)
+    assert tasks.app.tasks[f"{APP}.long_inventory"].delay().get(timeout=10) == ["a1"] * 3
+    assert hand_outs(pool) == before + 1
+
+
+def test_a_task_that_is_called_by_another_one_has_an_account_of_its_own(tasks, worker, pool):
+    assert tasks.with_another.delay().get(timeout=10) == ["a1", "a2", "a3", "a1"]
+    wait_free(pool)
+
+
+def test_an_account_is_chosen_by_its_labels(tasks, worker, pool):
+    pool.add_account(Account("a2", "secret-2", labels={"site": "north"}))
+    answers = [tasks.northern.delay().get(timeout=10) for _ in range(2)]
+    assert [(name, right) for name, _, right in answers] == [("a2", True)] * 2
+    assert answers[0][1] < answers[1][1]
 
 
 def test_a_task_that_finds_none_free_goes_back_to_the_broker_and_blocks_no_slot(tasks, worker, pool):
@@ -265,6 +306,59 @@ def test_the_processes_that_need_connections_open_them_after_the_fork(server, ta
         assert ports() <= set().union(*map(ports_of, worker.children()))
     finally:
         worker.remove()
+
+
+def test_a_worker_whose_processes_have_the_key_uses_a_sealed_pool_and_another_one_learns_why_not(server, tasks, client):
+    key, other_key = Fernet.generate_key().decode(), Fernet.generate_key().decode()
+    namespace = "celery-sealed"
+    pool = AccountManager(redis=server.url, namespace=namespace, cipher=key).pool("switches")
+    pool.add_account([Account("a1", "secret-1", labels={"site": "north"})])
+    assert b"secret-1" not in b"".join(client.hvals(f"{namespace}:{{switches}}:accounts"))
+    sender = tasks.make_app(server.url, namespace)
+    settings = {"REDISPOOL_URL": server.url, "NAMESPACE": namespace}
+    for its_key in (key, other_key):
+        worker = CeleryWorker(APP, {**settings, "REDISPOOL_KEY": its_key}, concurrency=1)
+        try:
+            wait_until(worker.is_ready, 30)
+            result = sender.send_task(f"{APP}.northern")
+            if its_key == key:
+                name, _, right = result.get(timeout=10)
+                assert (name, right) == ("a1", True)
+            else:
+                with pytest.raises(Exception, match="check cipher= or REDISPOOL_KEY"):
+                    result.get(timeout=10)
+            wait_until(lambda: pool.status().free == 1)
+        finally:
+            worker.remove()
+
+
+def test_settings_may_all_be_among_the_options(server, tasks):
+    app = tasks.make_app(server.url, "celery-options")
+    app.conf.update(
+        redispool_url=None,
+        redispool_namespace=None,
+        redispool_options={"redis": server.url, "namespace": "celery-options"},
+    )
+    pool = manager_of(app).pool("switches")
+    assert pool.namespace == "celery-options"
+    assert pool.status().accounts == 0
+
+
+def test_in_eager_mode_a_task_has_an_account_too_and_waits_for_it_in_place(server, tasks):
+    app = tasks.make_app(server.url, "celery-eager")
+    app.conf.task_always_eager = True
+    pool = manager_of(app).pool("switches")
+    pool.add_account(Account("a1", "secret-1"))
+
+    @app.task(base=AccountTask, bind=True, account_pool="switches", account_wait="retry")
+    def whose(self):
+        return self.account.name
+
+    held = pool.acquire_account()
+    threading.Timer(0.2, held.release).start()
+    assert [whose.delay().get(), whose(), whose.run()] == ["a1"] * 3
+    assert pool.status().free == 1
+    app.close()
 
 
 @pytest.mark.parametrize("kind", ["threads", "gevent", "eventlet", "solo"])
