@@ -3,11 +3,11 @@
 --@include clock
 
 local function write_lease(token, seat, owner, fence, since, purpose)
-  redis.call('HSET', HELD, token, table.concat({seat, owner, fence, since, purpose}, '\n'))
+  redis.call('HSET', HELD, token, seat .. '\n' .. owner .. '\n' .. fence .. '\n' .. since .. '\n' .. purpose)
 end
 
 local function describe(token, seat, fence, since, expires, record)
-  return table.concat({'granted', token, seat, fence, since, expires, record}, '\n')
+  return 'granted\n' .. token .. '\n' .. seat .. '\n' .. fence .. '\n' .. since .. '\n' .. expires .. '\n' .. record
 end
 
 -- The lock is set: records the lease; the grant as its holder is told it.

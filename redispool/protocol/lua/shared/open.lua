@@ -56,11 +56,10 @@ local function record_event(event, name, owner, fence, why, token)
   local id
   if why and why ~= '' then
     id = redis.call('XADD', EVENTS, 'MAXLEN', '~', kept, '*', 'event', event, 'account', name, 'owner', owner, 'fence', fence,
-      'why', why, 'token', token or '')
-  elseif token then
-    id = redis.call('XADD', EVENTS, 'MAXLEN', '~', kept, '*', 'event', event, 'account', name, 'owner', owner, 'fence', fence, 'token', token)
-  else
-    id = redis.call('XADD', EVENTS, 'MAXLEN', '~', kept, '*', 'event', event, 'account', name, 'owner', owner, 'fence', fence)
+      'token', token or '', 'why', why)
+  else -- the same fields for all: the stream stores their names once
+    id = redis.call('XADD', EVENTS, 'MAXLEN', '~', kept, '*', 'event', event, 'account', name, 'owner', owner, 'fence', fence,
+      'token', token or '')
   end
   if policy.events_age then
     redis.call('XTRIM', EVENTS, 'MINID', string.format('%.0f', math.max(string.match(id, '^%d+') - policy.events_age, 0)))
