@@ -13,6 +13,9 @@ They share these arguments:
     login_only: False holds the account for the whole session; True only while logging in, as Exscript does: for a login
         server that refuses a second login at a time, but not a second session.
     account_timeout: seconds to wait for an account; None waits for ever.
+    bad_on: the errors of a login that count as a failure of the account, such as netmiko's
+        NetmikoAuthenticationException; a login that succeeds clears its failures then. Default: none, as for some
+        libraries a connection that broke, or a login server that is down, looks like a wrong password.
     owner: who holds the account (see `AccountPool.acquire_account`).
 
 What else is given goes to the library. Beside its errors they raise what acquiring and releasing an account raises:
@@ -28,8 +31,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import redispool
-from redispool.errors import ConfigError
+from redispool.errors import ConfigError, UnknownAccount
 from redispool.logins import hang_up
+from redispool.terms import check_error_classes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -40,6 +44,8 @@ if TYPE_CHECKING:
     from redispool.manager import AccountManager
     from redispool.pool import AccountPool
 
+    ErrorClasses = type[BaseException] | tuple[type[BaseException], ...]
+
 
 def connect_netmiko(
     source: AccountManager | AccountPool,
@@ -47,6 +53,7 @@ def connect_netmiko(
     *,
     login_only: bool = False,
     account_timeout: float | None = None,
+    bad_on: ErrorClasses = (),
     owner: object = None,
     **options: Any,
 ) -> AbstractContextManager[Any]:
@@ -57,7 +64,14 @@ def connect_netmiko(
         return netmiko.ConnectHandler(host=host, **options, **account.for_netmiko())
 
     return _session(
-        source, host, owner, account_timeout, login_only, log_in, lambda session: hang_up(session, session.disconnect)
+        source,
+        host,
+        owner,
+        account_timeout,
+        bad_on,
+        login_only,
+        log_in,
+        lambda session: hang_up(session, session.disconnect),
     )
 
 
@@ -67,6 +81,7 @@ def connect_scrapli(
     *,
     login_only: bool = False,
     account_timeout: float | None = None,
+    bad_on: ErrorClasses = (),
     owner: object = None,
     **options: Any,
 ) -> AbstractContextManager[Any]:
@@ -84,7 +99,7 @@ def connect_scrapli(
             raise
         return session
 
-    return _session(source, host, owner, account_timeout, login_only, log_in, lambda session: session.close())
+    return _session(source, host, owner, account_timeout, bad_on, login_only, log_in, lambda session: session.close())
 
 
 def connect_paramiko(
@@ -94,6 +109,7 @@ def connect_paramiko(
     client: Any = None,
     login_only: bool = False,
     account_timeout: float | None = None,
+    bad_on: ErrorClasses = (),
     owner: object = None,
     **options: Any,
 ) -> AbstractContextManager[Any]:
@@ -117,7 +133,14 @@ def connect_paramiko(
         return session
 
     return _session(
-        source, host, owner, account_timeout, login_only, log_in, lambda session: hang_up(session, session.close)
+        source,
+        host,
+        owner,
+        account_timeout,
+        bad_on,
+        login_only,
+        log_in,
+        lambda session: hang_up(session, session.close),
     )
 
 
@@ -128,6 +151,7 @@ async def connect_asyncssh(
     *,
     login_only: bool = False,
     account_timeout: float | None = None,
+    bad_on: ErrorClasses = (),
     owner: object = None,
     **options: Any,
 ) -> AsyncIterator[Any]:
@@ -136,13 +160,22 @@ async def connect_asyncssh(
     The manager or the pool is one of `redispool.asyncio`.
     """
     _check(source, import_module("redispool.asyncio"))
+    bad = check_error_classes(bad_on)
     asyncssh = _library("asyncssh")
     async with AsyncExitStack() as holding, AsyncExitStack() as session:
         account = await _acquire(source, host, owner, account_timeout)
         holding.push_async_exit(partial(_give_back_async, account))
-        connection = await asyncssh.connect(host, **options, **account.for_asyncssh())
+        try:
+            connection = await asyncssh.connect(host, **options, **account.for_asyncssh())
+        except bad as error:
+            with suppress(Exception):
+                await account.mark_bad(type(error).__name__)
+            raise
         session.push_async_callback(connection.wait_closed)
         session.callback(connection.close)
+        if bad:
+            with suppress(UnknownAccount):
+                await account.mark_good()
         if login_only:
             await holding.aclose()
         yield connection
@@ -154,16 +187,26 @@ def _session(
     host: str,
     owner: object,
     account_timeout: float | None,
+    bad_on: ErrorClasses,
     login_only: bool,
     log_in: Callable[[Account], Any],
     log_out: Callable[[Any], Any],
 ) -> Iterator[Any]:
     _check(source, redispool)
+    bad = check_error_classes(bad_on)
     with ExitStack() as holding, ExitStack() as session:
         account = _acquire(source, host, owner, account_timeout)
         holding.push(partial(_give_back, account))
-        connection = log_in(account)
+        try:
+            connection = log_in(account)
+        except bad as error:
+            with suppress(Exception):  # the error of the login says more
+                account.mark_bad(type(error).__name__)  # its text may tell a secret
+            raise
         session.callback(log_out, connection)
+        if bad:
+            with suppress(UnknownAccount):  # it was removed meanwhile
+                account.mark_good()
         if login_only:
             holding.close()
         yield connection

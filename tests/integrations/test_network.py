@@ -228,6 +228,45 @@ def test_a_failed_login_gives_the_account_back_and_leaves_no_session(make_pool, 
     wait_until(lambda: not devices.in_use)
 
 
+@pytest.mark.parametrize(
+    ("connect", "bad_on"),
+    [
+        (by_netmiko, netmiko.NetmikoAuthenticationException),
+        (by_paramiko, (paramiko.AuthenticationException, KeyError)),
+        (by_scrapli, scrapli.exceptions.ScrapliException),
+        (by_asyncssh, asyncssh.PermissionDenied),
+    ],
+    ids=lambda one: getattr(one, "__name__", "errors"),
+)
+def test_failed_logins_in_a_row_count_where_the_caller_says_which_errors_are_the_accounts(
+    make_pool, devices, connect, bad_on
+):
+    pool = make_pool([Account("a1", "not-the-password")], max_failures=2)
+
+    def log_in(password, bad_on):
+        wait_until(lambda: not devices.in_use)
+        pool.add_account([Account("a1", password)])
+        with connect(pool, devices, bad_on=bad_on):
+            pass
+
+    for errors in ((), ZeroDivisionError, bad_on):
+        with pytest.raises(Exception, match=r"."):  # each library has its own
+            log_in("not-the-password", errors)
+    log_in("secret-1", bad_on)
+    for out in (0, 1):
+        with pytest.raises(Exception, match=r"."):
+            log_in("not-the-password", bad_on)
+        assert pool.status().quarantined == out
+    assert not any("password" in row.reason for row in pool.status().quarantine)
+
+
+def test_what_is_no_class_of_errors_is_refused_before_an_account_is_taken(make_pool, devices, connect):
+    pool = make_pool(1)
+    with pytest.raises(ConfigError, match="bad_on"), connect(pool, devices, bad_on="wrong"):
+        pass
+    assert not [event for event in pool.history() if event.event == "granted"]
+
+
 def test_an_error_of_the_block_comes_through(make_pool, devices, connect):
     pool = make_pool(1)
     with pytest.raises(ZeroDivisionError), connect(pool, devices):
