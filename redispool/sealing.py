@@ -31,8 +31,16 @@ class _Ring:
     """Keys, ready for use."""
 
     first: Fernet
-    all: MultiFernet
+    all: Fernet | MultiFernet
     ids: str
+    invalid: type[Exception]  # what they raise at what they cannot open
+
+    def opened(self, sealed: bytes) -> bytes | None:
+        """What one of the keys opens; None where none does."""
+        try:
+            return self.all.decrypt(sealed)
+        except self.invalid:
+            return None
 
 
 class FernetSeal:
@@ -54,13 +62,15 @@ class FernetSeal:
 
     def renew(self) -> bool:
         """Ask where the keys come from once more; whether there are others now."""
-        if self._source is None:
-            return False
-        ring = _ring_of(self._source())
-        if ring.ids == self._ring.ids:
-            return False
-        self._ring = ring
-        return True
+        return self._has_other_than(self._ring)
+
+    def _has_other_than(self, ring: _Ring) -> bool:
+        """Whether there are other keys than these by now; another thread may have asked for them already."""
+        if self._ring is ring and self._source is not None:
+            found = _ring_of(self._source())
+            if found.ids != self._ring.ids:
+                self._ring = found
+        return self._ring is not ring
 
     def close(self, body: bytes, context: str) -> bytes:
         """Seal a body, bound to what it belongs to."""
@@ -68,41 +78,39 @@ class FernetSeal:
 
     def open(self, sealed: bytes, context: str) -> bytes:
         """Open a sealed body, with newer keys if need be. Raises SealError when the key or the context is another."""
-        content = _decrypted(self._ring.all, sealed)
-        if content is None and self.renew():
-            content = _decrypted(self._ring.all, sealed)
-        where = context.replace("\n", "/")
+        ring = self._ring
+        content = ring.opened(sealed)
+        if content is None and self._has_other_than(ring):
+            content = self._ring.opened(sealed)
         if content is None:
+            where = context.replace("\n", "/")
             raise SealError(f"the record of {where!r} does not open with the given key; check cipher= or REDISPOOL_KEY")
         head = context.encode("utf-8", "surrogatepass") + b"\0"
         if not content.startswith(head):
             del content  # a traceback may show what is in a function
+            where = context.replace("\n", "/")
             raise SealError(f"the record of {where!r} was sealed for another account; somebody moved it")
         return content[len(head) :]
 
     def is_current(self, sealed: bytes) -> bool:
         """Whether the first key opens it."""
-        return _decrypted(self._ring.first, sealed) is not None
-
-
-def _decrypted(fernet: Fernet | MultiFernet, sealed: bytes) -> bytes | None:
-    from cryptography.fernet import InvalidToken  # noqa: PLC0415 - an extra
-
-    try:
-        return fernet.decrypt(sealed)
-    except InvalidToken:
-        return None
+        try:
+            self._ring.first.decrypt(sealed)
+        except self._ring.invalid:
+            return False
+        return True
 
 
 @discreet
 def _ring_of(keys: Sequence[Key]) -> _Ring:
     try:
-        from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415 - an extra
+        from cryptography.fernet import Fernet, InvalidToken, MultiFernet  # noqa: PLC0415 - an extra
     except ImportError:
         raise ConfigError("a cipher needs the cryptography package: pip install 'redispool[crypto]'") from None
     try:
         fernets = [Fernet(key) for key in keys]
-        return _Ring(fernets[0], MultiFernet(fernets), "".join(f" {_id_of(key)}" for key in keys))
+        several = MultiFernet(fernets) if len(fernets) > 1 else fernets[0]
+        return _Ring(fernets[0], several, "".join(f" {_id_of(key)}" for key in keys), InvalidToken)
     except (ValueError, TypeError, IndexError):
         pass  # not in its handler, for the cause might quote a key
     raise ConfigError("cipher= takes keys made by cryptography.fernet.Fernet.generate_key(), one at least")

@@ -87,6 +87,11 @@ class PoolChannel(Channel):
         self.caller = caller
         self._checked = False  # that the keys are of the right types, by a script that went through
 
+    @property
+    def key_ids(self) -> str:
+        """Names the keys that we have, the one that seals first; '' for none."""
+        return "" if self.seal is None else self.seal.key_ids
+
     def call(
         self,
         script: scripts.Script,
@@ -94,6 +99,7 @@ class PoolChannel(Channel):
         deadline: float | None = None,
         patience: float | None = None,
         durable: bool = False,
+        key_ids: str | None = None,
     ) -> Flow[tuple[float, list[Any]]]:
         """Run a script; when it was asked, and what it returned.
 
@@ -104,12 +110,13 @@ class PoolChannel(Channel):
             patience: see `send`.
             durable: whether the answer is one that a failover must not undo, as it gives or prolongs a lease: so many
                 replicas as the pool asks for must have what led to it. Else it is too soon to be told, as in an outage.
+            key_ids: the keys that were there when the arguments were sealed; None: nothing was.
 
         Raises:
             ReplicationError: too few replicas have it until the end of the patience.
             ProtocolMismatch: what stands in Redis was not written by this version; nothing has changed.
         """
-        opening = ("" if self._checked else "1") + ("" if self.seal is None else self.seal.key_ids)
+        opening = ("" if self._checked else "1") + (self.key_ids if key_ids is None else key_ids)
         if script.name in scripts.ADMINISTRATIVE:
             opening += "\n" + self.caller()
         replication = self.replication if durable else None
@@ -134,10 +141,10 @@ class PoolChannel(Channel):
         self._checked = True
         return asked, reply
 
-    def call_in_full(self, script: scripts.Script, *arguments: Argument) -> Flow[list[Any]]:
+    def call_in_full(self, script: scripts.Script, *arguments: Argument, key_ids: str | None = None) -> Flow[list[Any]]:
         """Run a script that may first have to reclaim more than one call may."""
         while True:
-            _, reply = yield from self.call(script, *arguments)
+            _, reply = yield from self.call(script, *arguments, key_ids=key_ids)
             if reply != [b"again"]:
                 return reply
 
@@ -145,11 +152,15 @@ class PoolChannel(Channel):
         """Get the keys that the pool is sealed with from where ours came from. Raises SealError if there are none."""
         if self.seal is None:
             raise SealError(f"pool {self.keys.pool!r} is sealed; give it its cipher=, or set REDISPOOL_KEY")
-        if not self.seal.renew():
+        if not (self._has_keys(needed) or self.seal.renew() or self._has_keys(needed)):
             raise SealError(
                 f"pool {self.keys.pool!r} is sealed with the keys of the ids {needed.decode(errors='replace')!r}, and "
                 f"the ones given have the ids {self.seal.key_ids.strip()!r}; check cipher= or REDISPOOL_KEY"
             )
+
+    def _has_keys(self, needed: bytes) -> bool:
+        """Whether we have them by now, as another thread or task has got them meanwhile."""
+        return set(needed.decode(errors="replace").split()) <= set(self.key_ids.split())
 
     def unknown(self, name: str) -> UnknownAccount:
         """The error that says that the pool has no such account."""

@@ -9,7 +9,7 @@ from redispool.errors import AccountExists
 from redispool.protocol import scripts
 from redispool.protocol.commands import Flow, Plain
 from redispool.protocol.keys import pools_key
-from redispool.protocol.records import seal_anew
+from redispool.protocol.records import says_the_same, seal_anew
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -39,26 +39,44 @@ class MemberFlows:
         """Add or update accounts, given by name, hash and record; how many were new."""
         added = done = 0
         remaining = iter(rows)
-        while chunk := list(islice(remaining, _ADD_CHUNK)):
+        while True:
+            key_ids = self.channel.key_ids
+            chunk = list(islice(remaining, _ADD_CHUNK))
+            if not chunk:
+                return added
             if not self._registered:
                 yield from self.lookup("name", [chunk[0][0]])  # is it ours to write to? raises before anything changes
                 yield from self.channel.send(
                     Plain(("SADD", pools_key(self.channel.keys.namespace), self.channel.keys.pool))
                 )
                 self._registered = True
-            added += yield from self._add(chunk)
+            added += yield from self._add((yield from self._as_they_stand(chunk)), key_ids)
             done += len(chunk)
             if progress is not None:
                 progress(done, total)
-        return added
 
-    def _add(self, rows: Sequence[tuple[str, str, bytes]]) -> Flow[int]:
+    def _as_they_stand(self, rows: list[tuple[str, str, bytes]]) -> Flow[list[tuple[str, str, bytes]]]:
+        """The rows, with the pool's own record where that says the same: what is sealed once more looks changed."""
+        seal, pool = self.channel.seal, self.channel.keys.pool
+        if seal is None:
+            return rows
+        members = yield from self.lookup("name", [name for name, _, _ in rows])
+        return [
+            (name, a_hash, member[1] if member and says_the_same(name, member[1], record, seal, pool) else record)
+            for (name, a_hash, record), member in zip(rows, members, strict=True)
+        ]
+
+    def _add(self, rows: Sequence[tuple[str, str, bytes]], key_ids: str) -> Flow[int]:
+        """Add what was sealed with the first of these keys."""
         while True:
-            reply = yield from self.channel.call_in_full(scripts.ADD, *(word for row in rows for word in row))
+            while key_ids != self.channel.key_ids:  # it was sealed while the keys were changed
+                key_ids = self.channel.key_ids
+                rows = [(name, a_hash, self._sealed_anew(name, record)) for name, a_hash, record in rows]
+            words = (word for row in rows for word in row)
+            reply = yield from self.channel.call_in_full(scripts.ADD, *words, key_ids=key_ids)
             if reply[0] != b"sealed":
                 return int(reply[0])
             self.channel.renew_keys(reply[1])
-            rows = [(name, a_hash, self._sealed_anew(name, record)) for name, a_hash, record in rows]
 
     def _sealed_anew(self, name: str, record: bytes) -> bytes:
         return seal_anew(name, record, self.channel.seal, self.channel.keys.pool) or record
@@ -81,13 +99,16 @@ class MemberFlows:
             AccountExists: the pool has an account of the new name.
         """
         while True:
+            key_ids = self.channel.key_ids
             (member,) = yield from self.lookup("name", [name])
             if member is None:
                 raise self.channel.unknown(name)
             record = member[1]
             new_name, new_hash, new_record = change(record)
+            if key_ids != self.channel.key_ids:  # it was sealed while the keys were changed
+                continue
             reply = yield from self.channel.call_in_full(
-                scripts.REPLACE, name, account_hash, record, new_name, new_hash, new_record
+                scripts.REPLACE, name, account_hash, record, new_name, new_hash, new_record, key_ids=key_ids
             )
             if reply[0] == b"done":
                 return

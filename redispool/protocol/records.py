@@ -7,6 +7,7 @@ that the account is never locked.
 
 from __future__ import annotations
 
+import hmac
 import json
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -85,6 +86,14 @@ def seal_anew(name: str, record: bytes, seal: Seal | None, pool: str) -> bytes |
     if seal is None or (not is_plain and seal.is_current(body)):
         return None
     return head + b"\n" + seal.close(body if is_plain else _open(name, body, seal, pool), f"{pool}\n{name}")
+
+
+def says_the_same(name: str, old: bytes, new: bytes, seal: Seal, pool: str) -> bool:
+    """Whether two records differ by nothing but when they were sealed; not if the old one needs another key."""
+    (old_head, _, old_body), (new_head, _, new_body) = old.partition(b"\n"), new.partition(b"\n")
+    if old_head != new_head or not seal.is_current(old_body):
+        return False
+    return hmac.compare_digest(_open(name, old_body, seal, pool), _open(name, new_body, seal, pool))
 
 
 def _read(name: str, record: bytes, seal: Seal | None, pool: str, kind: type[A]) -> A | None:

@@ -77,11 +77,14 @@ class ResealFlows:
     def _replace(self, rows: Sequence[tuple[bytes, bytes]]) -> Flow[int | None]:
         """Seal some records anew; how many that were, or None when somebody else has begun to reseal the pool."""
         words: list[bytes] = []
+        key_ids = self.channel.key_ids
         for name, record in rows:
             anew = seal_anew(name.decode(), record, self.channel.seal, self.channel.keys.pool)
             if anew is not None:
                 words += (name, record, anew)
+        if key_ids != self.channel.key_ids:  # they were sealed while the keys were changed
+            return None
         if not words:
             return 0
-        _, (outcome, *replaced) = yield from self.channel.call(scripts.RESEAL, "replace", *words)
+        _, (outcome, *replaced) = yield from self.channel.call(scripts.RESEAL, "replace", *words, key_ids=key_ids)
         return int(replaced[0]) if outcome == b"done" else None

@@ -7,13 +7,14 @@ import os
 import threading
 import time
 import timeit
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis
 from cryptography.fernet import Fernet
 
 import redispool.asyncio
-from redispool import Account, AccountPool, ConfigError, SealError
+from redispool import Account, AccountPool, ConfigError, SealError, roster
 from redispool.protocol.keys import PoolKeys
 from redispool.sealing import FernetSeal, seal_from
 from tests.conftest import wait_until
@@ -172,6 +173,70 @@ def test_what_is_handed_over_under_a_newer_key_is_opened_all_the_same(make_pool,
     held.release()
     waiter.join()
     assert got[0].get_password() == "secret-1"
+
+
+def test_many_tasks_or_threads_that_share_a_pool_all_get_the_new_keys(make_pool, server, keys):
+    """The first of them asks for the keys; to the others, their being there already is as good."""
+    given = [OLD]
+    make_pool(20, cipher=OLD)
+    shared = make_pool(cipher=lambda: list(given))
+
+    async def take_all():
+        async with redispool.asyncio.AccountPool(
+            name=keys.pool, redis=server.url, cipher=lambda: list(given)
+        ) as awaiting:
+            await (await awaiting.acquire_account()).release()
+            given[:] = [NEW, OLD]
+            await asyncio.to_thread(make_pool(cipher=[NEW, OLD]).reseal)
+            handles = await asyncio.gather(*(awaiting.acquire_account(timeout=10) for _ in range(10)))
+            return [handle.get_password() for handle in handles]
+
+    assert len(asyncio.run(take_all())) == 10
+    with ThreadPoolExecutor(10) as threads:
+        got = [threads.submit(shared.acquire_account, timeout=10) for _ in range(10)]
+        assert len({one.result().get_password() for one in got}) == 10
+
+
+@pytest.mark.parametrize("write", ["add", "set_password"])
+def test_what_is_sealed_in_the_instant_in_which_the_keys_change_is_not_taken_for_sealed_with_the_new_one(
+    make_pool, client, keys, monkeypatch, write
+):
+    given = [OLD, NEW]
+    pool = make_pool(1, cipher=lambda: list(given))
+    member = pool.get_account_from_name("a1")
+    encode, written = roster.encode, []
+
+    def and_then_the_keys_change(*arguments):
+        record = encode(*arguments)
+        given[:] = [NEW, OLD]
+        pool.operations._seal.renew()
+        return record
+
+    def write_once(_done, _total):  # all records have been sealed anew
+        if not written:
+            written.append(write)
+            monkeypatch.setattr(roster, "encode", and_then_the_keys_change)
+            pool.add_account(Account("a2", "x")) if write == "add" else member.set_password("x")
+            monkeypatch.undo()
+
+    make_pool(cipher=[NEW, OLD]).reseal(progress=write_once)
+    assert written
+    assert opened_by(client, keys, OLD) == 0
+    assert "x" in [account.password for account in make_pool(cipher=NEW).accounts]
+
+
+def test_adding_what_is_there_already_changes_nothing_and_is_told_to_nobody(make_pool, client, keys):
+    accounts = [Account("a1", "x", "y", labels={"site": "east"}), Account("a2", "z", max_sessions=2)]
+    pool = make_pool(accounts, cipher=[NEW, OLD])
+    before = client.hgetall(keys.accounts)
+    pool.add_account(accounts)
+    make_pool(cipher=[NEW, OLD]).add_account([Account("a2", "z", max_sessions=2)])
+    assert client.hgetall(keys.accounts) == before
+    assert "changed" not in [event.event for event in pool.history()]
+    pool.add_account([Account("a2", "other", max_sessions=2)])
+    assert [event.account for event in pool.history() if event.event == "changed"] == ["a2"]
+    make_pool(cipher=[OLD, NEW]).add_account(accounts)  # sealed with another key than it is
+    assert opened_by(client, keys, OLD) == 2
 
 
 # -- reseal ------------------------------------------------------------------------------------------------------
