@@ -303,3 +303,11 @@ def test_a_mailed_grant_never_outlives_the_servers(stage, reply_took, mail_came_
     )
     assert grant.valid_until <= (granted_at + 60_000) / 1000 + 1e-9
     assert grant.valid_until >= (granted_at + 60_000) / 1000 - reply_took - 1e-9
+
+
+def test_a_mailed_grant_is_valid_for_a_ttl_at_most_however_the_servers_clock_was_set_since_the_request(stage):
+    (grant,) = stage.play(
+        stage.leases.acquire(ANY, None),
+        ("acquire", waiting(server_now=1_000_000)), ("block", Replies(mail(expires=1_661_000), after=1.0)),
+    )  # fmt: skip
+    assert grant.valid_until <= 1000.0 + 1.0 + ANY.ttl
