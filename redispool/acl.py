@@ -39,7 +39,7 @@ class Role:
 
 _READING = (
     "eval evalsha exists get hexists hget hlen hmget hscan llen lrange ping pttl scard time type xrange xread "
-    "xrevrange zcard zrange zrangebyscore zscore "
+    "xrevrange zcard zcount zrange zrangebyscore zscore "
 )
 _WORKING = (
     _READING + "blpop del hdel hincrby hset hsetnx lpop lpush pexpire rename rpush sadd set srandmember srem xadd "
@@ -99,7 +99,7 @@ def acl_rules(role: str, pool: str, namespace: str = "redispool", *, cluster: bo
         for key in names.split()
     ]  # fmt: skip
     commands = sorted({*rights.commands.split(), "select", "client|setname", *(_CLUSTER.split() if cluster else ())})
-    return ("resetkeys", "resetchannels", "-@all", *keys, *(f"+{command}" for command in commands))
+    return ("resetkeys", "resetchannels", "clearselectors", "-@all", *keys, *(f"+{command}" for command in commands))
 
 
 def acl_line(

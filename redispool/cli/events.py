@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,15 +15,15 @@ from redispool.cli.options import NAMESPACE, JsonOption, NamespaceOption, Option
 from redispool.cli.site import Report, Site
 from redispool.cli.tables import clock, table
 from redispool.drivers import Wire, run
-from redispool.errors import ConfigError
+from redispool.errors import ConfigError, ProtocolMismatch
 from redispool.protocol.channel import Channel
 from redispool.protocol.commands import Plain
 from redispool.protocol.foreign import understood
-from redispool.protocol.keys import PoolKeys
+from redispool.protocol.keys import PoolKeys, pools_key
 from redispool.protocol.oversight import EventRow, event_row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rich.table import Table
 
@@ -53,9 +54,9 @@ def events(
     site, report = Site.at(url, namespace), Report(ctx, as_json)
     pools = site.pools(pool)
     if follow:
-        if isinstance(site.client, redis.RedisCluster) and len(pools) != 1:
+        if isinstance(site.client, redis.RedisCluster) and pool is None:
             raise ConfigError("on a cluster, --follow needs the name of one pool")
-        _follow(site, report, [one.name for one in pools], account, limit)
+        _follow(site, report, [one.name for one in pools], account, limit, others=pool is None)
         return
     found = [(one.name, row) for one in pools for row in reversed(one.history(account, limit=limit))]
     found.sort(key=lambda pair: pair[1].at)
@@ -86,13 +87,19 @@ def _tell(report: Report, pool: str, row: HistoryEvent | EventRow) -> None:
     report.console.print(line, soft_wrap=True)
 
 
-def _follow(site: Site, report: Report, pools: list[str], account: str | None, limit: int) -> None:
-    """Tell the last events and those to come, none twice and none left out."""
+def _follow(site: Site, report: Report, pools: list[str], account: str | None, limit: int, *, others: bool) -> None:
+    """Tell the last events and those to come, none twice and none left out; `others`: of pools to come, too."""
     streams = {PoolKeys(site.namespace, name).events: name for name in pools}
     wire, channel = Wire(site.client), Channel(patience=_PATIENCE)
 
     def send(*words: Any) -> Any:
         return run(channel.send(Plain(words)), wire)[1]
+
+    def find_others() -> None:
+        for name in site.shared(send("SMEMBERS", pools_key(site.namespace))) if others else ():
+            key = PoolKeys(site.namespace, name).events
+            streams.setdefault(key, name)
+            seen.setdefault(key, b"0-0")
 
     seen = dict.fromkeys(streams, b"0-0")
     last: list[tuple[str, EventRow]] = []
@@ -100,22 +107,35 @@ def _follow(site: Site, report: Report, pools: list[str], account: str | None, l
         entries = send("XREVRANGE", key, "+", "-", "COUNT", limit)
         if entries:
             seen[key] = entries[0][0]
-        last += ((name, _read(*entry)) for entry in entries)
+        last += ((name, _read(report, name, *entry)) for entry in entries)
     last.sort(key=lambda pair: pair[1].at)
-    for name, row in chain(last[-limit:], _coming(send, streams, seen)):
+    coming = ((name, _read(report, name, *entry)) for name, entry in _coming(send, streams, seen, find_others))
+    for name, row in chain(last[-limit:], coming):
         if account in (None, row.account):
             _tell(report, name, row)
 
 
-def _read(number: bytes, fields: list[bytes]) -> EventRow:
-    return understood(f"event {number!r}", event_row, number, fields)
+def _read(report: Report, pool: str, number: bytes, fields: list[bytes]) -> EventRow:
+    """The event; one that nobody can read is told as such, for who may write there must not end who watches."""
+    try:
+        return understood(f"event {number!r}", event_row, number, fields)
+    except ProtocolMismatch as error:
+        report.complain(f"pool {pool!r}: {error}")
+        at = number.partition(b"-")[0]
+        return EventRow(int(at) / 1000 if at.isdigit() else 0.0, "unreadable", "", "", 0, str(error))
 
 
-def _coming(send: Any, streams: dict[str, str], seen: dict[str, bytes]) -> Iterator[tuple[str, EventRow]]:
-    """The events as they come, each with the name of its pool."""
-    while streams:
+def _coming(
+    send: Any, streams: dict[str, str], seen: dict[str, bytes], find_others: Callable[[], None]
+) -> Iterator[tuple[str, Sequence[Any]]]:
+    """The events as they come, each as it stands there with the name of its pool."""
+    while True:
+        find_others()
+        if not streams:
+            time.sleep(_SLICE_MS / 1000)
+            continue
         words = ("XREAD", "COUNT", _PAGE, "BLOCK", _SLICE_MS, "STREAMS", *streams, *(seen[key] for key in streams))
         for key, entries in send(*words) or ():
             seen[key.decode()] = entries[-1][0]
             for entry in entries:
-                yield streams[key.decode()], _read(*entry)
+                yield streams[key.decode()], entry

@@ -13,6 +13,8 @@ from redispool.errors import AcquireTimeout, ConfigError, RedispoolError
 if TYPE_CHECKING:
     from types import FrameType
 
+# how Redis and Valkey say it where a script was refused a command or a key
+_REFUSED = ("The user executing the script", "ACL failure in script")
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -45,6 +47,8 @@ def reason_of(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     if status_of(error) is ExitStatus.NO_SERVER:
         return f"cannot reach the Redis server: {text.removesuffix('.')}. Check --url or REDISPOOL_URL."
+    if isinstance(error, redis.exceptions.NoPermissionError) or text.startswith(_REFUSED):
+        return f"the server refuses that to this user: {text.removesuffix('.')}; redispool acl writes what a role needs"
     if status_of(error) is ExitStatus.FAILED and not isinstance(error, RedispoolError):
         return f"{type(error).__name__}: {text} (--debug shows where)"
     return text

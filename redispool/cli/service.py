@@ -16,6 +16,7 @@ from redispool.cli.options import NAMESPACE, JsonOption, NamespaceOption, PoolAr
 from redispool.cli.passwords import read_password
 from redispool.cli.site import Report, Site
 from redispool.cli.tables import table
+from redispool.errors import ConfigError
 from redispool.private_pool import private_name
 
 if TYPE_CHECKING:
@@ -26,8 +27,9 @@ _PERCENTILES = (50, 95, 99)
 
 def acl(
     ctx: typer.Context,
-    pool: PoolArgument,
+    pool: Annotated[str | None, typer.Argument(metavar="[POOL]", help="The pool's name; or --pool.")] = None,
     role: Annotated[str, typer.Option(help="worker, admin or reader.")] = "worker",
+    pool_option: Annotated[str | None, typer.Option("--pool", "-p", metavar="POOL", help="The pool's name.")] = None,
     user: Annotated[str | None, typer.Option(help="The user's name; POOL-ROLE if not given.")] = None,
     password_file: Annotated[
         str | None, typer.Option(metavar="FILE", help="Where the user's password stands; only its hash is shown.")
@@ -40,6 +42,10 @@ def acl(
 
     Nothing is sent to the server. JSON: {"line": "ACL SETUSER ..."}.
     """
+    if pool is None or pool_option is not None:
+        pool, other = pool_option, pool
+        if pool is None or other is not None:
+            raise ConfigError("acl needs the name of one pool: redispool acl --role worker --pool lab")
     password = None if password_file is None else read_password("", password_file)
     line = acl_line(role, pool, namespace, user=user, password=password, cluster=cluster)
     report = Report(ctx, as_json)

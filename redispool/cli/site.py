@@ -7,6 +7,7 @@ import sys
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+import redis
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -14,13 +15,12 @@ from redispool import AccountManager, AccountPool
 from redispool.arguments import check_namespace, check_pool_name
 from redispool.cli.options import Settings
 from redispool.connect import connect, private_client
-from redispool.errors import RedispoolError
+from redispool.errors import ConfigError, RedispoolError
 from redispool.protocol.keys import PRIVATE_PREFIX, pools_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    import redis
     from rich.console import RenderableType
 
 _PATIENCE = 5.0  # seconds to ride out an outage; somebody looks on
@@ -44,17 +44,36 @@ class Site:
         return cls(private_client(connect(url)), check_namespace(namespace), patience)
 
     def names(self, *, private: bool = False) -> list[str]:
-        """The names of all pools, in their order; of those of one process only on request."""
-        found = cast("set[bytes]", self.client.smembers(pools_key(self.namespace)))
+        """The names of all pools, in their order; of those of one process only on request.
+
+        Raises:
+            ConfigError: the server's user has rights on one pool only (see `redispool.acl`).
+        """
+        try:
+            found = cast("set[bytes]", self.client.smembers(pools_key(self.namespace)))
+        except redis.exceptions.NoPermissionError:
+            raise ConfigError("this user of the server may not see what pools there are; name the pool") from None
+        return self.shared(found, private=private)
+
+    @staticmethod
+    def shared(found: Iterable[bytes], *, private: bool = False) -> list[str]:
+        """The names that were found, in their order, without those of one process, unless they are asked for."""
         names = sorted(name.decode("utf-8", "replace") for name in found)
         return [name for name in names if private or not name.startswith(PRIVATE_PREFIX)]
 
     def pool(self, name: str) -> AccountPool:
         """The pool of that name. Raises UnknownPool."""
-        if not self.client.sismember(pools_key(self.namespace), check_pool_name(name)):
+        if not self._may_be(check_pool_name(name)):
             known = ", ".join(self.names()) or "none at all"
             raise UnknownPool(f"there is no pool {name!r} in namespace {self.namespace!r}; there are: {known}")
         return self.new_pool(name)
+
+    def _may_be(self, name: str) -> bool:
+        """Whether there is such a pool; True for who may not ask, and has rights on one pool only."""
+        try:
+            return bool(self.client.sismember(pools_key(self.namespace), name))
+        except redis.exceptions.NoPermissionError:
+            return True
 
     def new_pool(self, name: str) -> AccountPool:
         """The pool of that name, which may be one that is not there yet."""
@@ -93,6 +112,10 @@ class Report:
         """Write a JSON document: ASCII, so that nothing in it can steer a terminal."""
         sys.stdout.write(json.dumps(document, default=_plain_data, indent=indent) + "\n")
         sys.stdout.flush()
+
+    def complain(self, text: str) -> None:
+        """Say what went wrong, where the command goes on nevertheless."""
+        self._settings.complain(text)
 
     def confirm(self, question: str, *, yes: bool) -> None:
         """Ask, where somebody can answer; ends the command where he does not agree."""

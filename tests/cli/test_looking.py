@@ -126,6 +126,21 @@ def test_events_are_followed_until_ctrl_c_none_twice_and_none_left_out(own_shell
         assert running.output.count(f"granted {'later' if owner == 'third' else 'a1'} {owner}") == 1
 
 
+def test_events_are_followed_in_pools_that_come_later_and_past_what_nobody_can_read(shell):
+    running = shell.start("events", "--follow", "--json")
+    with shell.server.client() as client:
+        pool = shell.pool(1, name="later")
+        wait_for(running, '"event": "added"')
+        client.xadd(f"{shell.namespace}:{{later}}:events", {"event": "granted", "fence": "forged"})
+        with pool.lease(owner="bob"):
+            wait_for(running, "bob")
+    running.process.send_signal(2)
+    assert running.end() == 130
+    told = [json.loads(line) for line in running.output.splitlines() if line.startswith("{")]
+    assert [row["event"] for row in told][:3] == ["added", "unreadable", "granted"]
+    assert {row["pool"] for row in told} == {"later"}
+
+
 def test_who_reads_no_further_ends_the_command_without_a_word(shell):
     shell.pool([Account(f"account-{number}") for number in range(3000)])
     command = ["sh", "-c", '"$@" | head -1; sleep 0.1', "sh", *shell_words("export", "default")]

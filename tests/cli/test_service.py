@@ -8,6 +8,8 @@ import pytest
 import redis
 from cryptography.fernet import Fernet
 
+from .conftest import wait_for
+
 
 def test_the_line_of_acl_makes_a_worker_who_can_run_commands_and_change_nothing(own_server, own_shell, tmp_path):
     own_shell.server = own_server("valkey")
@@ -28,6 +30,36 @@ def test_the_line_of_acl_makes_a_worker_who_can_run_commands_and_change_nothing(
     assert own_shell.pool().n_accounts() == 1
     status, output = own_shell.run("acl", "default", "--role", "king")
     assert status == 2
+
+
+@pytest.mark.parametrize("kind", ["valkey", "redis"])
+def test_a_reader_looks_at_his_pool_by_all_commands_that_look_and_at_nothing_else(
+    own_server, own_shell, tmp_path, kind
+):
+    own_shell.server = own_server(kind)
+    own_shell.pool(1).acquire_account(owner="bob")
+    own_shell.pool(1, name="other")
+    (tmp_path / "password").write_text("s3cret\n")
+    words = ["acl", "--pool", "default", "--role", "reader", "--password-file", str(tmp_path / "password")]
+    with own_shell.server.client() as client:
+        client.execute_command(*own_shell.says(*words).split())
+    url = own_shell.server.url.replace("//", "//default-reader:s3cret@")
+    assert "bob" in own_shell.says("status", "default", REDISPOOL_URL=url)
+    assert "granted" in own_shell.says("events", "default", REDISPOOL_URL=url)
+    assert "Nobody" in own_shell.says("waiting", "default", REDISPOOL_URL=url)
+    running = own_shell.start("events", "default", "--follow", "--json", REDISPOOL_URL=url)
+    wait_for(running, "bob")
+    status, output = own_shell.run("status", REDISPOOL_URL=url)
+    assert (status, "name the pool" in output) == (2, True)
+    for refused in (["status", "other"], ["show", "default", "a1"], ["export", "default"], ["run", "true"]):
+        status, output = own_shell.run(*refused, REDISPOOL_URL=url)
+        assert (status, "redispool acl" in output, "Error" in output) == (1, True, False)
+
+
+@pytest.mark.parametrize("words", [[], ["lab", "--pool", "lab"]])
+def test_acl_needs_one_pool(shell, words):
+    status, output = shell.run("acl", *words)
+    assert (status, "one pool" in output) == (2, True)
 
 
 def test_a_pool_is_sealed_anew_while_it_is_in_use(shell):
