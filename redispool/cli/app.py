@@ -17,6 +17,7 @@ from redispool.cli.exits import ExitStatus, end_on_signals, reason_of, status_of
 from redispool.cli.options import Settings
 from redispool.cli.run import run as run_command
 from redispool.cli.top.command import top
+from redispool.cli.web import web
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,7 +56,7 @@ def _options(
 _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     "Looking": {
         "pools": looking.pools, "status": looking.status, "waiting": looking.waiting, "show": looking.show,
-        "events": events, "top": top,
+        "events": events, "top": top, "web": web,
     },
     "Accounts": {
         "add": accounts.add, "import": files.import_, "export": files.export, "remove": accounts.remove,

@@ -244,7 +244,7 @@ def event_row(number: bytes, fields: list[bytes]) -> EventRow:
         fence=int(known.get(b"fence", "0")),
         why=known.get(b"why", ""),
         token=known.get(b"token", ""),
-        waited=int(known[b"waited"]) / 1000 if b"waited" in known else None,
+        waited=int(known[b"waited"]) / 1000 if known.get(b"waited") else None,
     )
 
 

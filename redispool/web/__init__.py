@@ -1,0 +1,1 @@
+"""The web page of `redispool web`: what `redispool top` shows, and the last hour; an extra."""
