@@ -39,11 +39,11 @@ class Role:
 
 _READING = (
     "eval evalsha exists get hexists hget hlen hmget hscan llen lrange ping pttl scard time type xrange xread "
-    "xrevrange zcard zcount zrange zrangebyscore zscore "
+    "xrevrange zcard zrange zrangebyscore zscore "
 )
 _WORKING = (
     _READING + "blpop del hdel hincrby hset hsetnx lpop lpush pexpire rename rpush sadd set srandmember srem xadd "
-    "wait xtrim zadd zpopmin zrank zrem "
+    "wait xtrim zadd zcount zpopmin zrank zrem "
 )
 _LEASES = (
     "meta rotation* places* idle:* lock:* leases held owner:* queue* requests alive:* cooling surplus rest quarantine "

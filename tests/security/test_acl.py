@@ -251,6 +251,7 @@ def test_each_role_may_use_the_commands_that_its_scripts_call_and_few_others():
         "xrevrange",
         "xrange",
         "xread",
+        "wait",
         "xtrim",
         "zcard",
         "hgetall",
