@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 from collections import Counter
 from contextlib import suppress
@@ -17,10 +18,12 @@ class Devices:
 
     `logins` counts the logins of each account and `refusals` those that came while it was in use: for the whole
     session, or with `login_only` just while logging in, which takes `seconds`. `wrong` counts failed ones. `by_device`
-    counts the logins at each address.
+    counts the logins at each address. The share `drops` of the connections is dropped, half of them while logging in,
+    half when a command comes; `dropped` counts them.
     """
 
-    def __init__(self, passwords, *, number=1, login_only=False, seconds=0.0, keys=(), enable=""):
+    def __init__(self, passwords, *, number=1, login_only=False, seconds=0.0, keys=(), enable="", drops=0.0):
+        self.drops, self.dice, self.dropped = drops, random.Random(11), Counter()
         self.passwords, self.login_only, self.seconds, self.enable = dict(passwords), login_only, seconds, enable
         self.keys = {name: asyncssh.import_authorized_keys(public) for name, public in dict(keys).items()}
         self.logins, self.refusals, self.wrong, self.by_device = Counter(), Counter(), Counter(), Counter()
@@ -66,6 +69,12 @@ class Devices:
             while True:
                 process.stdout.write(f"device{sign}")
                 line = await self.line(process)
+                if (
+                    line
+                    and line.startswith("show ")
+                    and process.channel.get_connection().get_owner().drops_at("command")
+                ):
+                    return
                 if line is None or line == "exit":
                     break
                 if line == "enable":
@@ -91,6 +100,15 @@ class Connection(asyncssh.SSHServer):
     def __init__(self, devices):
         self.devices = devices
         self.account = None
+        self.fate = devices.dice.choice(["login", "command"]) if devices.dice.random() < devices.drops else None
+
+    def drops_at(self, instant):
+        """Whether the connection is dropped at this instant, and if so, that it is."""
+        if self.fate == instant:
+            self.devices.dropped[self.account] += 1
+            self.let_go()
+            self.connection.abort()
+        return self.fate == instant
 
     def connection_made(self, connection):
         self.connection = connection
@@ -122,6 +140,8 @@ class Connection(asyncssh.SSHServer):
 
     async def validate_password(self, name, password):
         await asyncio.sleep(self.devices.seconds)
+        if self.drops_at("login"):
+            return False
         right = self.devices.passwords.get(name) == password
         self.devices.wrong[name] += not right
         return right
