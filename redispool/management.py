@@ -10,12 +10,15 @@ from redispool.errors import ConfigError, UnknownAccount
 from redispool.hosts import own_account
 from redispool.protocol.channel import Channel
 from redispool.protocol.commands import Elsewhere
+from redispool.protocol.routes import Route, encode_route
+from redispool.protocol.rules import rules_of
 from redispool.routing import RoutedPool, Router
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from redispool.protocol.commands import Flow
+    from redispool.protocol.rules import Rule
 
 
 class ManagedPool(RoutedPool, Protocol):
@@ -138,19 +141,23 @@ class Management(Generic[P]):
         found = self._given(pool)
         if match is None:
             self.router.set_default(found)
-        else:
-            yield from self.router.add(found, match)
+        elif (yield from self.router.add(found, match)):
+            yield _noted(found, "routed", rules_of(match))
 
     def remove_pool(self, pool: Any, match: Any) -> Flow[int]:
         """Take back `add_pool`; how many matches that were."""
         name = pool.name if isinstance(pool, self._pool_type) else check_pool_name(pool)
         if match is None and self.router.default.name == name:
             self.router.set_default(None)
-        return (yield from self.router.remove(name, match))
+        removed = yield from self.router.remove(name, match)
+        if removed and not callable(match):
+            yield _noted(self.router.pool(name), "unrouted", () if match is None else rules_of(match))
+        return removed
 
     def reset(self) -> Flow[None]:
         """Remove the rules, empty the shared default pool, and forget the pools and callables of this process."""
         yield from self.router.reset()
+        yield _noted(self.router.default, "unrouted", ())
         yield Elsewhere(self.router.default, self.router.default.operations.reset())
 
     def _given(self, pool: Any) -> P:
@@ -159,6 +166,12 @@ class Management(Generic[P]):
         if isinstance(pool, str):
             return self.router.pool(check_pool_name(pool))
         raise ConfigError(f"an AccountPool or the name of one is needed, not {type(pool).__name__}")
+
+
+def _noted(pool: ManagedPool, event: str, rules: tuple[Rule, ...]) -> Elsewhere:
+    """Tell the pool's audit trail of rules that were added or removed."""
+    what = encode_route(Route(pool.name, rules)) if rules else "all rules"
+    return Elsewhere(pool, pool.operations.oversight.note(event, what))
 
 
 def _acquire_from(pool: ManagedPool, account: Any, owner: Any, timeout: Any, ttl: Any, priority: Any) -> Flow[Account]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
-from redispool.arguments import check_note, check_seconds, check_whole
+from redispool.arguments import MAX_NOTE, check_note, check_seconds, check_whole
 from redispool.errors import ConfigError
 from redispool.identity import new_token, owner_name
 from redispool.protocol.audit import AuditFlows, Disagreement
@@ -48,6 +48,10 @@ class Oversight:
         figures = yield from self._flows.inspect()
         out = (yield from self._flows.quarantined()) if figures.quarantined else []
         return status_of(self._pool, figures, out)
+
+    def note(self, event: str, why: str) -> Flow[None]:
+        """Tell the audit trail what was done about the pool outside its own keys."""
+        yield from self._flows.note(event, why[:MAX_NOTE])
 
     def waiting(self) -> Flow[list[WaiterInfo]]:
         """Who waits, in the order of service."""

@@ -98,8 +98,8 @@ class Router(Generic[P]):
 
     # -- rules ---------------------------------------------------------------------------------------------------
 
-    def add(self, pool: P, match: Any) -> Flow[None]:
-        """Have a pool serve the hosts for which a callable, or any of some rules, holds.
+    def add(self, pool: P, match: Any) -> Flow[bool]:
+        """Have a pool serve the hosts for which a callable, or any of some rules, holds; whether that is a new rule.
 
         Raises:
             ConfigError: the match is neither, or other hosts cannot open the pool by its name.
@@ -107,12 +107,13 @@ class Router(Generic[P]):
         if callable(match):
             self._local = (*self._local, LocalMatch(match, pool, self._added))
             self._arrange()
-            return
+            return False
         route = Route(self._shared_name(pool), rules_of(match))
-        yield from self._routes.add(route)
+        is_new = yield from self._routes.add(route)
         self._added |= {route}
         self._pools[route.pool] = pool
         self._changed_at = self._clock()
+        return is_new
 
     def _shared_name(self, pool: P) -> str:
         if pool.name.startswith(PRIVATE_PREFIX):

@@ -85,11 +85,12 @@ class WaiterInfo:
 class HistoryEvent:
     """One thing that happened; `at` in seconds since 1970 by the server's clock.
 
-    `event` is 'granted', 'released', 'expired', 'revoked', 'returned' (as its caller was gone), 'bad', 'quarantined',
-    'restored' or 'reset'; or, where somebody administered the pool, 'added', 'changed', 'renamed', 'removed',
-    'configured', 'reserved' or 'resealed'. `owner` is who held the account, or who did that; `token`, for who was
-    granted an account, tells the host, the process and the user of the server, whatever owner was named; `waited` for
-    how many seconds he had waited for it, None where that is not known.
+    `event` is 'granted', 'released', 'expired', 'lost' (somebody set or removed its lock), 'revoked', 'returned' (as
+    its caller was gone), 'bad', 'quarantined', 'restored' or 'reset'; or, where somebody administered the pool,
+    'added', 'changed', 'renamed', 'removed', 'configured', 'reserved', 'resealed', 'routed' or 'unrouted' (a rule names
+    it). `owner` is who held the account, or who did that; `token`, for who held an account, tells the host, the process
+    and the user of the server, whatever owner was named; `waited` for how many seconds he had waited for it, None where
+    that is not known.
     """
 
     at: float

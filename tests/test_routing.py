@@ -204,7 +204,7 @@ def test_rules_are_read_again_when_they_are_old_or_were_changed_here():
     now[0] += 0.01
     assert answered(router.choose("a1"), [lab]) == ("lab", 1)
     now[0] += 0.01
-    assert answered(router.add(router.pool("x"), "b*"), 1) == (None, 1)
+    assert answered(router.add(router.pool("x"), "b*"), 1) == (True, 1)
     assert answered(router.choose("b1"), [lab, b'{"pool":"x","match":[{"glob":"b*"}]}']) == ("x", 1)
     assert answered(router.choose("b1")) == ("x", 0)
 

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 _PATIENCE = 30.0  # seconds to ride out an outage while events are followed
 _SLICE_MS = 1000  # of one XREAD
 _PAGE = 500
-_STYLES = {"expired": "yellow", "revoked": "red", "bad": "yellow", "quarantined": "red", "restored": "green"}
+_STYLES = {
+    "expired": "yellow", "lost": "red", "revoked": "red", "bad": "yellow", "quarantined": "red", "unreadable": "red",
+    "restored": "green",
+}  # fmt: skip
 
 
 def events(
@@ -48,8 +51,8 @@ def events(
     """Show what happened: who got what, when, and why it came back. The newest is last.
 
     JSON: an object a line with pool, at (seconds since 1970), event, account, owner, fence, why, token, and waited (how
-    many seconds for what was granted, or null). The events are added, granted, released, expired, revoked, returned,
-    bad, quarantined, restored, removed, reset and the like.
+    many seconds for what was granted, or null). The events are added, granted, released, expired, lost, revoked,
+    returned, bad, quarantined, restored, removed, reset and the like.
     """
     site, report = Site.at(url, namespace), Report(ctx, as_json)
     pools = site.pools(pool)

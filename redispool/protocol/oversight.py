@@ -151,6 +151,10 @@ class OversightFlows:
             last = "(" + page[-1][0].decode()
         return found[:limit]
 
+    def note(self, event: str, why: str) -> Flow[None]:
+        """Write to the audit trail, if there is such a pool."""
+        yield from self.channel.call(scripts.NOTE, event, why)
+
     def configure(self, policy: Mapping[str, Any]) -> Flow[Mapping[str, Any]]:
         """Set values of the pool's policy, False for none; all of it."""
         _, (text,) = yield from self.channel.call(scripts.CONFIGURE, json.dumps(policy))

@@ -55,6 +55,7 @@ INSPECT = _load("inspect")
 LOG = _load("log")
 LOOKUP = _load("lookup")
 NAMES = _load("names")
+NOTE = _load("note")
 OWNED = _load("owned")
 RELEASE = _load("release")
 REMOVE = _load("remove")
@@ -69,5 +70,5 @@ WAITING = _load("waiting")
 
 # by name: what changes a pool's members or rules, and is told to the audit trail with who did it
 ADMINISTRATIVE = frozenset(
-    script.name for script in (ADD, CONFIGURE, HEALTH, REMOVE, REPLACE, RESEAL, RESERVE, RESET, REVOKE)
+    script.name for script in (ADD, CONFIGURE, HEALTH, NOTE, REMOVE, REPLACE, RESEAL, RESERVE, RESET, REVOKE)
 )

@@ -173,6 +173,7 @@ OVERSIGHT = [
         "configure", "configure", lambda stage: stage.oversight.configure({"cooldown": 5}),
         [("configure", [b'{"cooldown":5}'])], {"cooldown": 5},
     ),
+    Case("note", "note", lambda stage: stage.oversight.note("routed", "why"), [("note", [])], None),
     Case(
         "report", "report", lambda stage: stage.oversight.report("bad", "a1", "401", "me", "t", None),
         [("health", [b"done", 2, 1])], (2, True),

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from redispool import Account, AccountPool
+from redispool import Account, AccountPool, LeaseLost
 from tests.conftest import wait_until
 
 FUTURE = 4_000_000_000.0
@@ -105,3 +105,55 @@ def test_the_trail_holds_no_password(make_pool, client, pool_name):
         raise PermissionError(account.password)
     assert "bad" in [event.event for event in pool.history()]
     assert "hunter2" not in repr(client.xrange(f"redispool:{{{pool_name}}}:events"))
+
+
+def test_a_lease_lost_to_an_operators_lock_is_told_with_what_became_of_it(make_pool, client, pool_name):
+    pool = make_pool(1, auto_renew=False)
+    lock = f"redispool:{{{pool_name}}}:lock:a1"
+    for spoil in (lambda: client.set(lock, "mine", px=50), lambda: client.delete(lock)):
+        held = pool.acquire_account(owner="bob", timeout=5)
+        spoil()
+        with pytest.raises(LeaseLost):
+            held.release()
+    assert [(event.owner, event.fence, event.why) for event in told(pool, "lost")] == [
+        ("bob", 1, "somebody set its lock"), ("bob", 2, "somebody removed its lock"),
+    ]  # fmt: skip
+
+
+def test_every_end_of_a_lease_tells_host_process_and_user_as_its_beginning_does(make_pool, client, pool_name):
+    """Its beginning may have left the trail by then."""
+    pool = make_pool(2, auto_renew=False)
+    pool.acquire_account(owner="bob").release()
+    pool.acquire_account(owner="bob").release(cooldown=0.001)
+    pool.acquire_account("a1", owner="bob")
+    pool.release("a1", force=True)
+    pool.acquire_account("a1", owner="bob")
+    pool.reserve("a1", "carol", FUTURE, force=True)
+    pool.acquire_account("a2", owner="bob", ttl=0.05)
+    client.delete(f"redispool:{{{pool_name}}}:lock:a2")
+    pool.release_accounts("bob")
+    pool.acquire_account("a2", owner="bob", ttl=0.05)
+    wait_until(lambda: not client.exists(f"redispool:{{{pool_name}}}:lock:a2"))
+    pool.acquire_account("a2", owner="late", timeout=5)
+    pool.reset()
+    ends = told(pool, "released", "expired", "lost", "revoked", "reset")
+    assert {event.event for event in ends} == {"released", "expired", "revoked", "reset"}
+    assert all(f":{os.getpid()}:" in event.token for event in ends if event.account)
+
+
+def test_rules_that_are_added_and_removed_are_told_to_the_pool_that_they_name(manager):
+    pool = manager.pool("lab")
+    pool.add_account(Account("a1"))
+    for _ in range(2):
+        manager.add_pool(pool, "lab-*")
+    manager.add_pool(pool, lambda _: False)
+    manager.remove_pool(pool, "lab-*")
+    manager.add_pool(pool, ["x", "y"])
+    manager.remove_pool("lab", None)
+    assert [(event.event, event.why) for event in told(pool, "routed", "unrouted")] == [
+        ("routed", '{"match":[{"glob":"lab-*"}],"pool":"lab"}'),
+        ("unrouted", '{"match":[{"glob":"lab-*"}],"pool":"lab"}'),
+        ("routed", '{"match":[{"glob":"x"},{"glob":"y"}],"pool":"lab"}'),
+        ("unrouted", "all rules"),
+    ]
+    assert all(f":{os.getpid()}:" in event.owner for event in told(pool, "routed", "unrouted"))

@@ -15,7 +15,7 @@ if record and not anyone_waits and redis.call('HSETNX', PLACES, name, 1) == 1 th
   redis.call('DEL', LOCK .. name)
   redis.call('RPUSH', ROTATION, name)
   redis.call('HSET', META, 'free', (settings[5] or 0) + 1)
-  record_event('released', name, owner, fence)
+  record_event('released', name, owner, fence, nil, token)
   return {1}
 end
 --@include requests
@@ -24,7 +24,7 @@ if record and anyone_waits and redis.call('EXISTS', QUEUE .. ':' .. name) == 0 t
   local request = head and request_of(head)
   if request and request.options == NONE and redis.call('EXISTS', ALIVE .. request.box) == 1 then
     end_lease(token, owner)
-    record_event('released', name, owner, fence)
+    record_event('released', name, owner, fence, nil, token)
     redis.call('SET', LOCK .. name, head, 'PX', request.ttl)
     post(request, record_lease(next_fence(), head, name, name, request.owner, request.ttl, '', record), request.ttl)
     return {1}

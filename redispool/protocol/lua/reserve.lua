@@ -33,7 +33,7 @@ for number = 1, last do
   local _, holder, fence = lease_of(token or '')
   if holder then
     end_lease(token, holder)
-    record_event('revoked', name, holder, fence, 'reserved by ' .. ARGV[9] .. ' for ' .. owner)
+    record_event('revoked', name, holder, fence, 'reserved by ' .. ARGV[9] .. ' for ' .. owner, token)
     tell_owner(holder)
   end
   end_lease('?' .. seat, '?') -- if an operator's lock was on it

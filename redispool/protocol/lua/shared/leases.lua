@@ -31,14 +31,19 @@ end
 local function give_back(token, cooldown, event, why)
   local seat, owner, fence, _, purpose = lease_of(token)
   if not seat then return false end
-  local lock = redis.call('GET', LOCK .. seat)
+  local lock, ends = redis.call('GET', LOCK .. seat), tonumber(redis.call('ZSCORE', LEASES, token) or 0)
   end_lease(token, owner)
   if lock and lock ~= token and owner ~= '?' then
+    record_event('lost', (split_seat(seat)), owner, fence, 'somebody set its lock', token)
     adopt(seat) -- somebody has set a lock of his own over ours: the seat comes back when that ends
     return false
   end
   redis.call('DEL', LOCK .. seat)
-  record_event(lock and (event or 'released') or 'expired', (split_seat(seat)), owner, fence, why)
+  if not lock then
+    event, why = 'expired', nil
+    if ends > now + 100 then event, why = 'lost', 'somebody removed its lock' end -- ms; the two do not end in one instant
+  end
+  record_event(event or 'released', (split_seat(seat)), owner, fence, why, token)
   leave_seat(seat, purpose, cooldown, not lock or event)
   tell_owner(owner)
   return lock == token
@@ -67,10 +72,10 @@ local function reclaim()
       redis.call('ZADD', LEASES, now + left_of(seat), token)
     else
       end_lease(token, owner)
+      record_event('expired', (split_seat(seat)), owner, fence, lock and 'somebody set its lock', token)
       if lock then
         adopt(seat)
       else
-        record_event('expired', (split_seat(seat)), owner, fence)
         leave_seat(seat, purpose, nil, true)
         tell_owner(owner)
       end
