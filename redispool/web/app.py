@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from redispool.pool import AccountPool
-    from redispool.watch import Watch
+    from redispool.watch import Place
     from redispool.web.board import Board
     from redispool.web.gate import Gate
 
@@ -39,16 +39,16 @@ _ACTIONS: dict[str, Callable[[AccountPool, dict[str, str]], object]] = {
 }
 
 
-def make_app(board: Board, watch: Watch, gate: Gate, explain: Callable[[Exception], str]) -> Starlette:
+def make_app(board: Board, place: Place, gate: Gate, explain: Callable[[Exception], str]) -> Starlette:
     """The web page as an ASGI application.
 
     Args:
         board: tells what is new.
-        watch: knows the pools, for actions.
+        place: where the pools are, for actions.
         gate: who is let in.
         explain: says in a line what an error is about.
     """
-    actions = _Actions(board, watch, gate, explain)
+    actions = _Actions(board, place, gate, explain)
 
     async def events(request: Request) -> Response:
         if not gate.is_ours(request.headers):
@@ -77,9 +77,9 @@ def make_app(board: Board, watch: Watch, gate: Gate, explain: Callable[[Exceptio
 class _Actions:
     """What an operator can do from the page."""
 
-    def __init__(self, board: Board, watch: Watch, gate: Gate, explain: Callable[[Exception], str]) -> None:
+    def __init__(self, board: Board, place: Place, gate: Gate, explain: Callable[[Exception], str]) -> None:
         self._board = board
-        self._watch = watch
+        self._place = place
         self._gate = gate
         self._explain = explain
 
@@ -102,11 +102,9 @@ class _Actions:
     def _do(self, name: str, told: dict[str, str]) -> tuple[int, str]:
         """Do it; the HTTP status, and what went wrong."""
         try:
-            pool = self._watch.pool(told["pool"])
-        except KeyError:
-            return 404, f"there is no pool {told['pool']!r}"
-        try:
-            _ACTIONS[name](pool, told)
+            if told["pool"] not in self._place.names():
+                return 404, f"there is no pool {told['pool']!r}"
+            _ACTIONS[name](self._place.new_pool(told["pool"]), told)
         except RedispoolError as error:
             return 409, self._explain(error)
         except redis.RedisError as error:

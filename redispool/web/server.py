@@ -102,7 +102,7 @@ def serve(
     facts = {"namespace": place.namespace, "admin": token is not None}
     board = Board(watch, Documents(watch), every, explain, facts)
     config = uvicorn.Config(
-        make_app(board, watch, listener.gate(token), explain),
+        make_app(board, place, listener.gate(token), explain),
         http="h11",
         ws="none",
         loop="asyncio",

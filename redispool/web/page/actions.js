@@ -14,9 +14,15 @@ export class Actions {
     this.#changed = changed;
     this.#say = say;
     this.#takeFromAddress();
-    addEventListener("hashchange", () => this.#takeFromAddress());
+    addEventListener("hashchange", () => {
+      this.#takeFromAddress();
+      this.#changed();
+    });
     at("unlock").addEventListener("click", () => this.#unlock());
     at("unlocking").addEventListener("close", () => this.#unlocked());
+    for (const button of document.querySelectorAll("dialog .cancel")) {
+      button.addEventListener("click", () => button.closest("dialog").close(""));
+    }
   }
 
   get token() {
@@ -28,7 +34,6 @@ export class Actions {
     if (!location.hash.startsWith("#token=")) return;
     sessionStorage.setItem(KEPT, decodeURIComponent(location.hash.slice("#token=".length)));
     history.replaceState(null, "", location.pathname);
-    this.#changed();
   }
 
   #unlock() {
@@ -80,6 +85,7 @@ export class Actions {
       if (dialog.returnValue === "yes") act(at("reason").value.trim());
     }, { once: true });
     dialog.showModal();
+    if (withReason) at("reason").focus();
   }
 
   async #do(action, told, done) {
