@@ -98,7 +98,7 @@ class Tab:
         self.page.on("console", lambda message: self.complaints.append(message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(f"{error}\n{error.stack}"))
         self.page.on("dialog", self._note)
-        self.context.on("request", self.requests.append)
+        self.context.on("request", lambda request: self.requests.append(request))  # noqa: PLW0108 - playwright wants one of its own
         self.page.goto(url)
 
     def _note(self, dialog):

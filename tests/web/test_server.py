@@ -167,7 +167,7 @@ def test_what_is_wrong_is_said_before_anything_is_served(shell):
     blocked = "import sys; sys.modules['starlette'] = None; from redispool.cli import main; sys.exit(main(['web']))"
     for words, terminal, said in (
         (["web", "--admin"], False, "--admin shows its token on a terminal"),
-        (["web", "--admin", "--host", "0.0.0.0"], True, "--admin listens on this host only"),  # noqa: S104 - refused
+        (["web", "--admin", "--host", "0.0.0.0"], True, "--admin listens on this host only"),
         (["web", "--host", "no.such.host.invalid"], False, "choose others with --host and --port"),
     ):
         status, output = shell.run(*words, terminal=terminal)
