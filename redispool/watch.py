@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import redis
 
-from redispool.errors import RedispoolError
+from redispool.errors import ProtocolMismatch, RedispoolError
 from redispool.protocol.foreign import understood
 from redispool.protocol.keys import PoolKeys
 from redispool.protocol.oversight import EventRow, event_row
@@ -102,6 +102,7 @@ class Watch:
     def look(self) -> None:
         """Look once more. What was seen before stays where that fails, of each pool that it fails for."""
         views = {view.status.name: view for view in self.pools}
+        self.trouble = None
         try:
             names = self._place.names()
             self._watched = {
@@ -109,11 +110,13 @@ class Watch:
             }
             views = {name: view for name, view in views.items() if name in self._watched}
             for name, watched in self._watched.items():
-                views[name] = watched.look()
-            self.trouble = None
+                try:
+                    views[name] = watched.look()
+                except RedispoolError as error:  # what is wrong with one pool hides no other
+                    self.trouble = error
         except (redis.RedisError, RedispoolError) as error:
             self.trouble = error
-        self.pools = list(views.values())
+        self.pools = [views[name] for name in sorted(views)]
         known = [pool.rate for pool in self.pools if pool.rate is not None]
         if known and not self.trouble:
             self.rates.append(sum(known))
@@ -191,6 +194,10 @@ class _Watched:
 
 
 def _row(number: bytes, fields: Any) -> EventRow:
+    """The event; one that nobody can read says nothing, for who may write there must not blind who watches."""
     # a cluster's client makes a mapping of the fields
     pairs = fields if isinstance(fields, list) else [word for pair in fields.items() for word in pair]
-    return understood(f"event {number!r}", event_row, number, pairs)
+    try:
+        return understood(f"event {number!r}", event_row, number, pairs)
+    except ProtocolMismatch:
+        return EventRow(int(number.partition(b"-")[0]) / 1000, "unreadable", "", "", 0, "")

@@ -16,7 +16,7 @@ SPAN = 3600.0  # seconds that are kept
 STEP = 10.0  # seconds that one figure of a chart stands for
 _MOST_HOLDINGS = 4000
 _MOST_WAITS = 1000  # of one step, for its percentiles
-_ENDS = {"released", "expired", "revoked", "returned"}
+_ENDS = {"released", "expired", "lost", "revoked", "returned"}
 
 
 @dataclass(slots=True)
@@ -119,7 +119,7 @@ class History:
 
     def _reconcile(self, view: PoolView) -> None:
         """The leases decide who holds what: events may be missing, as the pool was reset, or keeps none."""
-        leases = {lease.fence: lease for lease in view.status.leases}
+        leases = {lease.fence: lease for lease in view.status.leases if lease.fence}  # an operator's own lock has none
         for fence in leases.keys() - self._open.keys() - self._changed.keys():
             lease = leases[fence]
             self._begin(_Holding(lease.account, lease.owner, fence, lease.acquired_at))

@@ -88,7 +88,7 @@ function drawChoice() {
 function drawRows(pools) {
   const fits = (row) => `${row.pool} ${row.account ?? row.wants ?? ""} ${row.owner ?? ""}`.toLowerCase().includes(wanted());
   const each = (list) => pools.flatMap((pool) => pool[list].map((row, place) => [pool.name, place, ...row]));
-  const leases = each("leases").map(([pool, , fence, account, owner, acquired, expires, purpose, note]) => ({ key: `${pool}\n${fence}`, pool, account, owner, acquired, expires, purpose, note }));
+  const leases = each("leases").map(([pool, , fence, account, owner, acquired, expires, purpose, note]) => ({ key: `${pool}\n${account}\n${fence}`, pool, account, owner, acquired, expires, purpose, note }));
   const waiters = each("waiters").map(([pool, place, owner, since, wants, count, estimate]) => ({ key: `${pool}\n${place}`, pool, place: place + 1, owner, since, wants, count, estimate }));
   const out = each("out").map(([pool, , account, since, by, reason]) => ({ key: `${pool}\n${account}`, pool, account, since, by, reason }));
   const counts = { leases: "held", waiters: "waiting", out: "quarantined" };

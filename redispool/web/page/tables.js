@@ -1,6 +1,7 @@
 // Tables that change in place, so that what has the focus keeps it.
 
 import { clock, compare, duration, figure, plain } from "./text.js";
+import { SUDDEN } from "./timeline.js";
 
 export class Table {
   #table;
@@ -196,5 +197,5 @@ export const endedColumns = [
   { name: "Account", heads: true, cell: (one) => one.account },
   { name: "Pool", cell: (one) => one.pool },
   { name: "Holder", cell: (one) => one.owner },
-  { name: "It was", cell: (one) => ({ text: one.end === null ? "held" : one.how, kind: ["expired", "revoked", "gone"].includes(one.how) ? "bad" : "" }) },
+  { name: "It was", cell: (one) => ({ text: one.end === null ? "held" : one.how, kind: SUDDEN.includes(one.how) ? "bad" : "" }) },
 ];

@@ -8,6 +8,7 @@ const HEAD = 20; // the name of a pool above its accounts
 const MOST_ROWS = 40;
 const LEAST = 3; // pixels; what is narrower is shown together with its neighbours
 const COLOURS = 8;
+export const SUDDEN = ["expired", "lost", "revoked", "gone"]; // ends that its holder did not choose
 const LETTER = 6.3; // pixels, about
 
 export class Timeline {
@@ -114,7 +115,7 @@ function blockDrawn(block, top, tall, now) {
   const width = Math.max(block.end - block.start - 0.5, 1.5);
   const shape = element("svg", { x: block.start.toFixed(1), y: top, width: width.toFixed(1), height: tall });
   const many = count > 1;
-  const lost = !many && ["expired", "revoked", "gone"].includes(first.how);
+  const lost = !many && SUDDEN.includes(first.how);
   const kind = many ? "many" : `o${colour(first.owner)}${first.end === null ? " open" : ""}`;
   shape.append(element("rect", { class: kind, width: width.toFixed(1), height: tall - 1, rx: Math.min(2, width / 2) }));
   if (lost) shape.append(element("rect", { class: "lost", x: Math.max(width - 3, 0), width: 3, height: tall - 1 }));
