@@ -23,9 +23,11 @@ from redispool.manager import AccountManager
 from redispool.pool import AccountPool
 from redispool.private_key import PrivateKey
 from redispool.proxy import AccountProxy
+from redispool.striped import StripedPool
 
 __all__ = [
     "Account", "AccountExists", "AccountManager", "AccountPool", "AccountProxy", "AcquireTimeout", "ConfigError",
     "Lease", "LeaseLost", "Log", "Logger", "LoggerProxy", "NotHeld", "PoolEmpty", "PoolExhausted", "PrivateKey",
-    "ProtocolMismatch", "RedispoolError", "ReplicationError", "SealError", "UnknownAccount", "connect", "load_accounts",
+    "ProtocolMismatch", "RedispoolError", "ReplicationError", "SealError", "StripedPool", "UnknownAccount", "connect",
+    "load_accounts",
 ]  # fmt: skip

@@ -16,7 +16,13 @@ class PoolExhausted(PoolEmpty):
 
 
 class AcquireTimeout(RedispoolError, TimeoutError):  # noqa: N818
-    """No account came free in the time that the caller gave."""
+    """No account came free in the time that the caller gave.
+
+    Attributes:
+        stamp: where in the queue the caller was; '' if he did not wait.
+    """
+
+    stamp: str = ""
 
 
 class NotHeld(RedispoolError):  # noqa: N818

@@ -95,12 +95,19 @@ class Operations(Roster[H]):
             yield from self.add(accounts, None)
 
     def acquire(
-        self, account: Any, owner: Any, timeout: Any, ttl: Any, priority: Any, choice: Mapping[str, Any] = _NO_CHOICE
+        self,
+        account: Any,
+        owner: Any,
+        timeout: Any,
+        ttl: Any,
+        priority: Any,
+        choice: Mapping[str, Any] = _NO_CHOICE,
+        stamp: str = "",
     ) -> Flow[H]:
-        """Wait for an account; its handle."""
-        fields = check_choice(choice)
+        """Wait for an account, at the place in line that the caller had before, if any; its handle."""
+        fields = check_choice(choice) | {"stamp": stamp}
         if account is not None:
-            if fields.keys() - {"patient"}:
+            if fields.keys() - {"patient", "stamp"}:
                 raise ConfigError("a particular account was asked for, so labels, exclude and prefer make no sense")
             fields["account"] = name_of(account)
         (handle,) = yield from self._take(owner, timeout, ttl, priority, fields)

@@ -167,3 +167,13 @@ class _OfBlockingPools(redispool.asyncio.AccountManager):
 
 
 Manager: Any = type("Manager", (_OfBlockingPools,), _faced(redispool.asyncio.AccountManager))
+
+
+class _OfBlockingHandles(redispool.asyncio.StripedPool):
+    def __init__(self, name: str, **options: Any) -> None:
+        super().__init__(name, **options)
+        for pool in self.stripes:
+            pool._operations._handle_type = BlockingHandle
+
+
+StripedPool: Any = type("StripedPool", (_OfBlockingHandles,), _faced(redispool.asyncio.StripedPool))

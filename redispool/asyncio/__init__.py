@@ -8,5 +8,6 @@ Where the blocking pool has a property or an operator that asks Redis, there is 
 from redispool.asyncio.account import Account
 from redispool.asyncio.manager import AccountManager
 from redispool.asyncio.pool import AccountPool
+from redispool.asyncio.striped import StripedPool
 
-__all__ = ["Account", "AccountManager", "AccountPool"]
+__all__ = ["Account", "AccountManager", "AccountPool", "StripedPool"]

@@ -23,7 +23,7 @@ from redispool.errors import (
     ReplicationError,
 )
 from redispool.protocol import scripts
-from redispool.protocol.commands import Block, Flow, Pause, Unavailable
+from redispool.protocol.commands import Argument, Block, Flow, Pause, Unavailable
 from redispool.protocol.requests import Request, read_grant
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class LeaseFlows:
     def _acquire(self, request: Request, timeout: float | None) -> Flow[list[Grant]]:
         deadline = None if timeout is None else self.channel.clock() + timeout
         wait = timeout is None or timeout > 0
-        stamp = b""
+        stamp: Argument = request.stamp
         while True:
             # a request that does not wait still needs its one answer
             asked, reply = yield from self.channel.call(
@@ -99,7 +99,7 @@ class LeaseFlows:
                     return [read_grant(packed, asked, reply[1]) for packed in reply[2:]]
                 case b"waiting":
                     stamp = reply[1]
-                    grants = yield from self._wait(request, timeout, deadline, asked, *reply[2:])
+                    grants = yield from self._wait(request, timeout, deadline, asked, *reply[1:])
                     if grants:
                         return grants
                 case b"choose":
@@ -118,6 +118,7 @@ class LeaseFlows:
         timeout: float | None,
         deadline: float | None,
         asked: float,
+        stamp: bytes,
         rank: int | None,
         next_end: int,
         server_now: int,
@@ -126,7 +127,7 @@ class LeaseFlows:
         """Wait for mail; what it grants, or None when it is time to ask again."""
         remaining = None if deadline is None else deadline - self.channel.clock()
         if remaining is not None and remaining <= 0:
-            return (yield from self._last_chance(request, timeout))
+            return (yield from self._last_chance(request, timeout, stamp))
         soon = (restless or 0 < next_end < self.slice_seconds * 1000) and (rank or 0) < FIRST_FEW
         mail = yield from self._block(
             request, self._slice(request, rank, next_end, remaining), remaining, soon=bool(soon)
@@ -185,12 +186,14 @@ class LeaseFlows:
         seconds = self.slice_seconds if next_end < 0 else min(self.slice_seconds, (next_end + 1) / 1000)
         return bool(well) and self.channel.clock() - attended_at < presence, asked, seconds
 
-    def _last_chance(self, request: Request, timeout: float | None) -> Flow[list[Grant]]:
+    def _last_chance(self, request: Request, timeout: float | None, stamp: bytes) -> Flow[list[Grant]]:
         """The time is up: leave the queue, unless the grant was on its way."""
         asked, reply = yield from self._cancel(request, "keep")
         if reply[0] == b"granted":
             return [read_grant(packed, asked, reply[1]) for packed in reply[2:]]
-        raise self._timed_out(request, timeout)
+        error = self._timed_out(request, timeout)
+        error.stamp = stamp.decode()
+        raise error
 
     def _cancel(self, request: Request, grants: str) -> Flow[tuple[float, list[Any]]]:
         words = (request.token, request.box, grants, request.want, request.count)

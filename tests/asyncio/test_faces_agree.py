@@ -25,6 +25,7 @@ def parameters(method):
     [
         (redispool.AccountPool, redispool.asyncio.AccountPool),
         (redispool.AccountManager, redispool.asyncio.AccountManager),
+        (redispool.StripedPool, redispool.asyncio.StripedPool),
         (redispool.Account, redispool.asyncio.Account),
         (lease.Handle, async_account.Handle),
     ],

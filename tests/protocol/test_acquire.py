@@ -39,7 +39,7 @@ def test_the_request_is_written_out_in_whole_milliseconds_and_microseconds(stage
     request = Request(token="t", box="b", owner="me", ttl=0.0501, account="a1", priority=2)
     stage.play(stage.leases.acquire(request, None), ("acquire", granted()))
     arguments = stage.commands[0].arguments[2:]
-    assert arguments == ("t", "b", "me", 51, "a1", 1, milliseconds(3 * SLICE), 120_000_000, b"", "")
+    assert arguments == ("t", "b", "me", 51, "a1", 1, milliseconds(3 * SLICE), 120_000_000, "", "")
 
 
 def test_its_block_names_its_own_mailbox_and_token(stage):
@@ -61,7 +61,7 @@ def test_every_further_poll_is_the_same_request_with_the_stamp_that_keeps_its_pl
         ("acquire", waiting(stamp=b"17")), ("block", None), ("acquire", waiting(stamp=b"17")), ("block", mail()),
     )  # fmt: skip
     first, second = (command.arguments for command in stage.commands if isinstance(command, Call))
-    assert (first[-2], second[-2]) == (b"", b"17")
+    assert (first[-2], second[-2]) == ("", b"17")
     assert first[2:-2] == second[2:-2]
 
 
