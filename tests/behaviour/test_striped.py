@@ -10,6 +10,7 @@ import redispool
 from redispool import Account, AccountPool, AcquireTimeout, ConfigError, PoolEmpty, UnknownAccount, stripes
 from tests import faces
 from tests.conftest import wait_until
+from tests.topologies import Cluster
 
 NAMES = [f"a{number}" for number in range(12)]
 
@@ -209,3 +210,20 @@ def test_a_number_of_stripes_that_makes_no_sense_is_an_error(open_striped, optio
 def test_who_errs_in_the_number_of_stripes_finds_no_accounts(open_striped, shares):
     with pytest.raises(PoolEmpty):
         open_striped(stripes=4).acquire_account(timeout=5)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    cluster = Cluster()
+    yield cluster
+    cluster.remove()
+
+
+def test_stripes_are_spread_over_the_primaries_of_a_cluster(cluster, pool_name):
+    pool = redispool.StripedPool(pool_name, stripes=12, redis=cluster.url)
+    pool.add_account([Account(name) for name in NAMES])
+    nodes = {cluster.node_of(f"redispool:{{{stripe.name}}}:meta").port for stripe in pool.stripes}
+    assert len(nodes) == 3
+    held = take_all(pool)
+    assert set(held) == set(NAMES)
+    assert pool.release_accounts("holder") == len(NAMES)
