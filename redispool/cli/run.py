@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _SI_KERNEL = 0x80  # how Linux marks a signal that comes from the terminal, and so to the command as well
 _STANDARD = (1, 2)
 _MARGIN = 1.0  # seconds that the system may take to end a command
+_WATCHED = PASSED_ON | {signal.SIGCHLD, signal.SIGALRM}
 
 
 def run(
@@ -115,12 +116,12 @@ def _named(prefix: str, values: dict[str, str]) -> dict[str, str]:
 def _signals_held_back() -> Iterator[None]:
     """Within the block, signals wait for `_attend` to pass them on; those that come too late are dropped."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    watched = PASSED_ON | {signal.SIGCHLD}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, watched)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
     try:
         yield
     finally:
-        while signal.sigtimedwait(watched, 0) is not None:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        while signal.sigtimedwait(_WATCHED, 0) is not None:
             pass
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -136,9 +137,11 @@ def _attend(minder: Minder, lease: Lease | None) -> Outcome:
     pause = 1.0 if lease is None else min(1.0, lease.ttl / 10)
     if lease is not None:
         lease.lost_event.connect(lambda _: os.kill(os.getpid(), signal.SIGCHLD))  # wakes us
+    # a timer, for sigtimedwait makes up a signal where Ctrl-Z has stopped it beyond its timeout (CPython)
+    signal.setitimer(signal.ITIMER_REAL, pause, pause)
     while True:
-        received = signal.sigtimedwait(PASSED_ON | {signal.SIGCHLD}, pause)
-        if received and received.si_signo != signal.SIGCHLD and received.si_code != _SI_KERNEL:
+        received = signal.sigwaitinfo(_WATCHED)
+        if received.si_signo in PASSED_ON and received.si_code != _SI_KERNEL:
             minder.pass_on(received.si_signo)
         outcome = minder.outcome()
         if outcome is not None:

@@ -275,6 +275,21 @@ def test_stopped_and_continued_on_the_terminal_it_goes_on(shell):
     assert is_free(pool)
 
 
+def test_what_was_stopped_for_long_goes_on_without_a_signal_that_nobody_sent(shell):
+    shell.pool(1)
+    running, _ = started(shell, *python(COUNTING))
+    for _ in range(12):
+        running.process.send_signal(signal.SIGSTOP)
+        time.sleep(TTL / 10 + 0.05)  # beyond the pause between two looks at the lease
+        running.process.send_signal(signal.SIGCONT)
+        time.sleep(0.05)
+    running.process.send_signal(signal.SIGUSR2)
+    wait_for(running, "SIGUSR2")
+    running.process.terminate()
+    assert running.end() == 3
+    assert running.output.splitlines()[-1] == "got SIGUSR2 SIGTERM"
+
+
 def test_no_secret_is_in_the_words_of_any_process(shell):
     shell.pool(1)
     running, processes = started(shell, "sh", "-c", "echo ready; sleep 60")
