@@ -21,6 +21,7 @@ from redis.exceptions import (
     ClusterError,
     MasterDownError,
     NoScriptError,
+    OutOfMemoryError,
     ReadOnlyError,
     RedisClusterException,
     ResponseError,
@@ -55,7 +56,7 @@ _FRESH = 1.0  # seconds for which an idle connection is taken to be still there
 _REFUSED = (AuthenticationError, AuthorizationError)
 _OUTAGE = (
     redis.ConnectionError, redis.TimeoutError, BusyLoadingError, ReadOnlyError, ClusterDownError, ClusterError,
-    RedisClusterException, AskError, TryAgainError, MasterDownError, OSError,
+    RedisClusterException, AskError, TryAgainError, MasterDownError, OutOfMemoryError, OSError,
 )  # fmt: skip
 _OUTAGE_REPLIES = ("UNBLOCKED", "LOADING", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "NOREPLICAS", "BUSY ")
 _REPLICATION = 500  # ms to wait for replicas at a time: less than any connection's patience

@@ -6,7 +6,7 @@
 
 It starts a Valkey of its own, with an append-only file that is synced at every write. The exit status is 1 if an
 account was used twice within valid leases, lost, or anything else happened that must not.
-Needs: pip install 'redispool[test]'.
+Needs: pip install 'redispool[test]'; and libfaketime (apt-get install faketime), else no clock is set.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 from fleet import judge, verdict  # noqa: E402 - they are found since now
 from fleet.faults import schedule  # noqa: E402 - they are found since now
 from fleet.injector import Fleet  # noqa: E402 - they are found since now
+from fleet.record import read  # noqa: E402 - they are found since now
 from rich.console import Console  # noqa: E402 - they are found since now
 from rich.table import Table  # noqa: E402 - they are found since now
 
 from redispool import Account, AccountPool  # noqa: E402 - they are found since now
 from tests.faults.proxy import Proxy  # noqa: E402 - they are found since now
-from tests.servers import Server  # noqa: E402 - they are found since now
+from tests.servers import FAKETIME, ClockedServer, Server  # noqa: E402 - they are found since now
 
 POOL = "chaos"
 LATEST = 15.0  # seconds after which an account that did not come back in the end is lost
@@ -54,8 +55,13 @@ def arguments() -> argparse.Namespace:
 def run(given: argparse.Namespace, server: Server, folder: Path) -> verdict.Verdict:
     """Let it happen, and judge it."""
     sessions = {f"a{n}": 1 for n in range(1, given.accounts)} | {"seats": 2}
-    pool = AccountPool(name=POOL, redis=server.url, history=200_000)
-    pool.add_account([Account(name, "secret", max_sessions=count) for name, count in sessions.items()])
+    pool = AccountPool(name=POOL, redis=server.url)
+
+    def fill() -> None:
+        pool.configure(history=200_000)
+        pool.add_account([Account(name, "secret", max_sessions=count) for name, count in sessions.items()])
+
+    fill()
     ear, record = str(folder / "judge"), folder / "record.jsonl"
     listening = multiprocessing.get_context("spawn").Process(
         target=judge.main, args=(ear, str(record), server.url, f"redispool:{{{POOL}}}:events"), daemon=True
@@ -65,7 +71,8 @@ def run(given: argparse.Namespace, server: Server, folder: Path) -> verdict.Verd
         time.sleep(0.01)
     proxy = Proxy(server)
     fleet = Fleet(server, proxy, ear, POOL, given.ttl, given.seed)
-    fleet.accounts = tuple(sessions)
+    fleet.accounts, fleet.fill = tuple(sessions), fill
+    fleet.teller.tell("start", ttl=given.ttl)
     try:
         wreak(given, fleet)
     finally:
@@ -77,7 +84,7 @@ def run(given: argparse.Namespace, server: Server, folder: Path) -> verdict.Verd
         last.sendto(b"done", ear)
     listening.join()
     proxy.close()
-    return verdict.judge(verdict.read(record), sessions, lost, disagreements)
+    return verdict.judge(read(record), sessions, lost, disagreements)
 
 
 def wreak(given: argparse.Namespace, fleet: Fleet) -> None:
@@ -95,9 +102,15 @@ def wreak(given: argparse.Namespace, fleet: Fleet) -> None:
     fleet.teller.tell("over")
 
 
+def longest_lock(pool: AccountPool) -> float:
+    """Seconds that a lock may still last, which are many where the server's clock was set back."""
+    status = pool.status()
+    return max((lease.expires_at - status.at for lease in status.leases), default=0.0)
+
+
 def take_stock(pool: AccountPool, sessions: dict[str, int]) -> tuple[int, list[str]]:
     """When all are dead, every seat must be there to be had: how many were not, and what the audit found."""
-    end, found = time.monotonic() + LATEST, 0
+    end, found = time.monotonic() + LATEST + longest_lock(pool), 0
     while found < sum(sessions.values()) and time.monotonic() < end:
         try:
             pool.acquire_account(owner="stock", timeout=max(end - time.monotonic(), 0))
@@ -106,7 +119,8 @@ def take_stock(pool: AccountPool, sessions: dict[str, int]) -> tuple[int, list[s
         found += 1
     disagreements = [str(one) for one in pool.audit()]
     pool.release_accounts("stock")
-    free = pool.status().free
+    while (free := pool.status().free) < found and time.monotonic() < end:
+        time.sleep(0.05)  # the last forked child is at its last errand
     disagreements += [str(one) for one in pool.audit()] + (
         [f"{free} seats are free in the end"] if free != found else []
     )
@@ -126,7 +140,8 @@ def main() -> int:
     given = arguments()
     os.environ["PYTHONPATH"] = os.pathsep.join(sys.path[:2])  # for the server that forks the workers
     folder = Path(tempfile.mkdtemp(prefix="redispool-chaos-"))
-    server = Server("valkey", appendonly="yes", appendfsync="always", enable_debug_command="yes")
+    options = {"appendonly": "yes", "appendfsync": "always", "enable_debug_command": "yes"}
+    server = ClockedServer(**options) if FAKETIME else Server("valkey", **options)
     try:
         found = run(given, server, folder)
         if given.keep:

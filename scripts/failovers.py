@@ -112,7 +112,7 @@ def fail_over(kind: str, min_replicas: int, lag: float) -> Loss:
         setup.kill_primary()
         held = set(load.held)  # what was answered, and nobody has begun to give back
         load.stop()
-        assert load.answered > 20, "there was no load"
+        assert load.answered, "there was no load"
         (replica,) = setup.replicas
         with replica.client() as client:
             known = {token.decode() for token in client.hkeys(HELD)}

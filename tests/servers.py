@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -47,9 +48,13 @@ class Server:
         for name, value in self.options.items():
             words += [f"--{name}", value]
         with (self.directory / "log").open("ab") as log:
-            self.process = subprocess.Popen(words, stdout=log, stderr=log)
+            self.process = subprocess.Popen(words, stdout=log, stderr=log, env={**os.environ, **self.environment()})
         with self.client(retry=STARTING, retry_on_error=[redis.ConnectionError, redis.BusyLoadingError]) as client:
             client.ping()
+
+    def environment(self) -> dict[str, str]:
+        """What is set for the server beside what is set for us."""
+        return {}
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
@@ -67,3 +72,30 @@ class Server:
         if self.process.poll() is None:
             self.kill()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+
+
+class ClockedServer(Server):
+    """A Valkey whose wall clock can be set, by libfaketime (Debian's `faketime`); Debian's Redis does not start so."""
+
+    def __init__(self, **options: str) -> None:
+        self.offset = 0.0
+        super().__init__("valkey", **options)
+
+    def environment(self) -> dict[str, str]:
+        self.set_clock(self.offset)
+        return {
+            "LD_PRELOAD": str(FAKETIME),
+            "FAKETIME_TIMESTAMP_FILE": str(self.directory / "clock"),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+
+    def set_clock(self, offset: float) -> None:
+        """Set the server's clock to so many seconds ahead of ours, from now on."""
+        self.offset = offset
+        fresh = self.directory / "clock.new"
+        fresh.write_text(f"{offset:+f}\n")
+        fresh.replace(self.directory / "clock")

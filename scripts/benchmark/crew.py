@@ -1,49 +1,60 @@
-"""Processes that contend for one account: started before any clock, told what to do next over a pipe."""
+"""Processes that contend for accounts: started before any clock, told what to do next over a pipe."""
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import time
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
-from benchmark.peers import CONTENDED, Contender
+from benchmark.peers import Contender, pool_in_tasks
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from multiprocessing.connection import Connection
     from multiprocessing.synchronize import Barrier
     from typing import Self
 
+    from benchmark.peers import Peer
+
 _SPAWN = multiprocessing.get_context("spawn")  # a fork would inherit locks that the parent's threads hold
-_PEERS = {peer.name: peer for peer in CONTENDED}
 _START_TIMEOUT = 60.0  # seconds until all have reached the start
+FOR_EVER = 300.0  # seconds; a peer that hangs ends the run
+ANY_NUMBER = 10**9
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What each of the crew is to do.
+    """What the crew is to do.
 
     Attributes:
         peer: whose lock they contend for.
-        threads: contenders in each process.
+        contenders: how many, spread over the processes.
         cycles: after so many a contender is done,
         seconds: or after so long.
         hold: seconds that each holds the account.
+        accounts: of the pool, if each contender is an asyncio task of redispool's; 0: each is a thread.
     """
 
-    peer: str
-    threads: int
-    cycles: int
-    seconds: float
-    hold: float
+    peer: Peer
+    contenders: int
+    cycles: int = ANY_NUMBER
+    seconds: float = FOR_EVER
+    hold: float = 0.0
+    accounts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One contender's one possession of the account, by the clock that all processes of a machine share."""
+    """One contender's one possession of an account, by the clock that all processes of a machine share."""
 
-    contender: tuple[int, int]
+    contender: int
+    account: str
+    asked: float
     acquired: float
     releasing: float
     released: float
@@ -87,41 +98,92 @@ class Crew:
                 pipe.send(job)
             turns = [turn for pipe in self._pipes for turn in pipe.recv()]
         except (EOFError, OSError) as error:
-            raise RuntimeError(f"a contender of {job.peer} has died; what it died of stands above") from error
+            raise RuntimeError(f"a contender of {job.peer.name} has died; what it died of stands above") from error
         return sorted(turns, key=lambda turn: turn.acquired)
+
+
+def rate(turns: list[Turn]) -> float:
+    """Turns in a second, from the first to the end of the last."""
+    return len(turns) / (turns[-1].released - turns[0].acquired)
+
+
+def handoffs(turns: Iterable[Turn]) -> list[float]:
+    """Seconds from each release to the return of the acquire that got the account, where it waited already."""
+    of_account = defaultdict(list)
+    for turn in turns:
+        of_account[turn.account].append(turn)
+    return [
+        after.acquired - before.releasing
+        for its_turns in of_account.values()
+        for before, after in pairwise(its_turns)
+        if after.asked < before.releasing
+    ]
 
 
 def _member(number: int, url: str, resource: str, barrier: Barrier, pipe: Connection) -> None:
     contenders: dict[tuple[str, int], Contender] = {}
-    with ThreadPoolExecutor() as threads:
+    with ThreadPoolExecutor(max_workers=128) as threads:
         while True:
             try:
                 job = pipe.recv()
             except EOFError:
                 return
-            mine = []
-            for thread in range(job.threads):
-                key = (job.peer, thread)
+            mine = range(number, job.contenders, barrier.parties)
+            if job.accounts:
+                pipe.send(asyncio.run(_contend_in_tasks(mine, url, resource, job, barrier)))
+                continue
+            for one in mine:
+                key = (job.peer.name, one)
                 if key not in contenders:
-                    contenders[key] = _PEERS[job.peer].open(url, resource)
+                    contenders[key] = job.peer.open(url, resource)
                     contenders[key].acquire()  # connects, and loads the scripts
                     contenders[key].release()
-                mine.append(contenders[key])
             barrier.wait(_START_TIMEOUT)
-            futures = [threads.submit(_contend, one, (number, thread), job) for thread, one in enumerate(mine)]
+            futures = [threads.submit(_contend, contenders[job.peer.name, one], one, job) for one in mine]
             pipe.send([turn for future in futures for turn in future.result()])
 
 
-def _contend(contender: Contender, identity: tuple[int, int], job: Job) -> list[Turn]:
-    turns: list[Any] = []
+def _contend(contender: Contender, identity: int, job: Job) -> list[Turn]:
+    turns: list[Turn] = []
     clock = time.monotonic
     end = clock() + job.seconds
-    while len(turns) < job.cycles and clock() < end:
-        contender.acquire()
+    while len(turns) < job.cycles and (asked := clock()) < end:
+        account = contender.acquire()
         acquired = clock()
-        if job.hold:
+        if job.hold and acquired < end:
             time.sleep(job.hold)
         releasing = clock()
         contender.release()
-        turns.append(Turn(identity, acquired, releasing, clock()))
+        if acquired < end:
+            turns.append(Turn(identity, _name(account), asked, acquired, releasing, clock()))
+    return turns
+
+
+def _name(account: object) -> str:
+    """The account's name; a peer that has no accounts says something else, or nothing."""
+    return account if isinstance(account, str) else ""
+
+
+async def _contend_in_tasks(mine: range, url: str, resource: str, job: Job, barrier: Barrier) -> list[Turn]:
+    clock = time.monotonic
+    turns: list[Turn] = []
+    async with pool_in_tasks(url, resource, job.accounts) as pool:
+        await (await pool.acquire_account()).release()
+
+        async def contend(identity: int) -> None:
+            while (asked := clock()) < end:
+                handle = await pool.acquire_account()
+                acquired = clock()
+                if job.hold and acquired < end:
+                    await asyncio.sleep(job.hold)
+                releasing = clock()
+                await handle.release()
+                if acquired < end:
+                    turns.append(Turn(identity, handle.name, asked, acquired, releasing, clock()))
+
+        barrier.wait(_START_TIMEOUT)
+        end = clock() + job.seconds
+        async with asyncio.TaskGroup() as group:
+            for one in mine:
+                group.create_task(contend(one))
     return turns

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import redis
@@ -12,6 +13,7 @@ from redis.lock import Lock
 from redis_semaphore import Semaphore, SemaphoreConfig
 
 from redispool import Account, AccountPool
+from redispool.asyncio import AccountPool as AsyncPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,16 +51,42 @@ def _client(url: str) -> redis.Redis:
     return redis.Redis.from_url(url, socket_timeout=2 * TTL)
 
 
-class _Pool:
-    def __init__(self, url: str, resource: str) -> None:
-        self._account = Account("account", "a secret")
-        self._pool = AccountPool(self._account, name=resource, namespace=resource, redis=url, ttl=TTL)
+def _accounts(count: int) -> list[Account]:
+    return [Account(f"account-{number}", "a secret") for number in range(count)]
 
-    def acquire(self) -> None:
+
+class _Pool:
+    def __init__(self, url: str, resource: str, accounts: int = 1) -> None:
+        self._pool = AccountPool(
+            _accounts(accounts), name=f"{resource}-{accounts}", namespace=resource, redis=url, ttl=TTL
+        )
+
+    def acquire(self) -> str:
         self._handle = self._pool.acquire_account()
+        return self._handle.name
 
     def release(self) -> None:
         self._handle.release()
+
+
+def pool_in_tasks(url: str, resource: str, accounts: int) -> AsyncPool:
+    """The pool of `pool_of(accounts)`, for asyncio tasks."""
+    return AsyncPool(_accounts(accounts), name=f"{resource}-{accounts}", namespace=resource, redis=url, ttl=TTL)
+
+
+class _ExscriptPool:
+    """Exscript's own pool, which is in this process alone: what the same thing costs without a server."""
+
+    def __init__(self, _url: str, _resource: str) -> None:
+        from Exscript.account import Account as Theirs, AccountPool as TheirPool
+
+        self._pool = TheirPool([Theirs("account", "a secret")])
+
+    def acquire(self) -> None:
+        self._account = self._pool.acquire_account()
+
+    def release(self) -> None:
+        self._account.release()
 
 
 class _TwoScripts:
@@ -106,15 +134,31 @@ def _py_redis_semaphore(url: str, resource: str) -> Contender:
     return Semaphore(_client(url), SemaphoreConfig(name=name, limit=1, lock_timeout=TTL))
 
 
+def _pottery_redlock(url: str, resource: str) -> Contender:
+    from pottery import Redlock  # type: ignore[import-untyped]
+
+    lock: Contender = Redlock(key=f"{resource}:pottery", masters={_client(url)}, auto_release_time=TTL)
+    return lock
+
+
+def pool_of(accounts: int) -> Peer:
+    """Redispool with a pool of so many accounts."""
+    return Peer(f"redispool, {accounts} accounts", partial(_Pool, accounts=accounts))
+
+
 REDISPOOL = Peer("redispool", _Pool)
 TWO_SCRIPTS = Peer("two trivial EVALSHA", _TwoScripts)
 SET_AND_DELETE = Peer("SET NX + compare-and-delete", _SetAndDelete)
 REDIS_PY_LOCK = Peer("redis-py Lock", _redis_py_lock)
 PYTHON_REDIS_LOCK = Peer("python-redis-lock", _python_redis_lock)
 PY_REDIS_SEMAPHORE = Peer("py-redis-semaphore", _py_redis_semaphore)
+POTTERY = Peer("pottery Redlock", _pottery_redlock)
+EXSCRIPT = Peer("Exscript's pool, in one process", _ExscriptPool)
 
-UNCONTENDED = (REDISPOOL, REDIS_PY_LOCK, TWO_SCRIPTS, SET_AND_DELETE, PYTHON_REDIS_LOCK, PY_REDIS_SEMAPHORE)
-CONTENDED = (REDISPOOL, PYTHON_REDIS_LOCK, PY_REDIS_SEMAPHORE, REDIS_PY_LOCK)
+UNCONTENDED = (
+    REDISPOOL, REDIS_PY_LOCK, TWO_SCRIPTS, SET_AND_DELETE, PYTHON_REDIS_LOCK, PY_REDIS_SEMAPHORE, POTTERY, EXSCRIPT,
+)  # fmt: skip
+CONTENDED = (REDISPOOL, PYTHON_REDIS_LOCK, PY_REDIS_SEMAPHORE, REDIS_PY_LOCK, POTTERY)
 
 
 def in_turn(peers: tuple[Peer, ...], round_number: int) -> tuple[Peer, ...]:

@@ -19,24 +19,22 @@ if TYPE_CHECKING:
 
     from benchmark.settings import Settings
 
-_FORM = 1  # version of the JSON
+_FORM = 2  # version of the JSON
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a figure is to reach: now, and later, when redispool has been made fast."""
+    """What a figure is to reach."""
 
-    now: float
-    later: float
+    bound: float
     at_most: bool = False
 
     def __str__(self) -> str:
-        sign = "≤" if self.at_most else "≥"
-        return f"{sign} {self.now:g}" if self.now == self.later else f"{sign} {self.now:g} ({self.later:g})"
+        return f"{'≤' if self.at_most else '≥'} {self.bound:g}"
 
     def met(self, value: float) -> bool:
-        """Whether the figure reaches what it is to reach now."""
-        return value <= self.now if self.at_most else value >= self.now
+        """Whether the figure reaches it."""
+        return value <= self.bound if self.at_most else value >= self.bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +81,7 @@ def jain(counts: Sequence[int]) -> float:
 def table(figures: Sequence[Figure]) -> Table:
     """The figures for a person."""
     rows = Table("figure", title="redispool, measured side by side with its peers", title_justify="left")
-    for heading in ("median", "quartiles", "target (later)"):
+    for heading in ("median", "quartiles", "target"):
         rows.add_column(heading, justify="right", no_wrap=True)
     group = None
     for one in figures:
@@ -91,22 +89,38 @@ def table(figures: Sequence[Figure]) -> Table:
             rows.add_section()
             rows.add_row(f"[bold]{one.group}[/]")
         group = one.group
-        median = f"{_number(one.median)} {one.unit}".strip()
-        if one.target is not None:
-            median = f"[{'green' if one.target.met(one.median) else 'red'}]{median}[/]"
         spread = f"{_number(one.low)} to {_number(one.high)}" if one.samples > 1 else ""
-        rows.add_row(f"  {one.name}", median, spread, "" if one.target is None else str(one.target))
+        rows.add_row(f"  {one.name}", _median(one), spread, "" if one.target is None else str(one.target))
     return rows
 
 
+def targets(figures: Sequence[Figure]) -> Table:
+    """What was to be reached, beside what was."""
+    rows = Table("figure", title="what was to be reached", title_justify="left")
+    for heading in ("target", "seen", ""):
+        rows.add_column(heading, justify="right", no_wrap=True)
+    for one in figures:
+        if one.target is not None:
+            reached = one.target.met(one.median)
+            rows.add_row(f"{one.group}: {one.name}", str(one.target), _median(one), "" if reached else "[red]missed[/]")
+    return rows
+
+
+def _median(one: Figure) -> str:
+    text = f"{_number(one.median)} {one.unit}".strip()
+    if one.target is None:
+        return text
+    return f"[{'green' if one.target.met(one.median) else 'red'}]{text}[/]"
+
+
 def _number(value: float) -> str:
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def document(figures: Sequence[Figure], settings: Settings, client: redis.Redis) -> dict[str, Any]:
     """The figures for a program, with what must be known to compare them with another run's."""
     server = client.info("server")
-    packages = ("redispool", "redis", "hiredis", "python-redis-lock", "py-redis-semaphore")
+    packages = ("redispool", "redis", "hiredis", "python-redis-lock", "py-redis-semaphore", "pottery", "Exscript")
     left_out = {"url", "prefix"}  # the URL may hold a password
     return {
         "version": _FORM,

@@ -7,6 +7,7 @@ import heapq
 import itertools
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 import time
@@ -16,6 +17,7 @@ import redis
 
 from fleet import worker
 from fleet.telling import Teller
+from tests.servers import ClockedServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from tests.faults.proxy import Proxy
     from tests.servers import Server
 
+LASTING = {"stop", "pause", "sleep", "delay", "black hole", "out of memory", "read only", "clock"}
 KINDS = ("alone", "threads", "tasks", "alone", "threads")
 ERRORS = (redis.RedisError, OSError)
 
@@ -35,6 +38,7 @@ class Fleet:
         self.server, self.proxy, self.judge, self.pool, self.ttl, self.seed = server, proxy, judge, pool, ttl, seed
         self.teller = Teller(judge)
         self.accounts: tuple[str, ...] = ()
+        self.fill: Callable[[], None] = lambda: None  # gives the pool its accounts
         self.kinds: list[str] = []
         self.processes: list[Any] = []
         self._births = itertools.count(1)
@@ -54,7 +58,7 @@ class Fleet:
         settings = worker.Settings(
             self.proxy.url if place % 2 else self.server.url + "?socket_timeout=1",
             self.pool, self.ttl, self.accounts, self.judge, f"w{place}-{birth}", self.kinds[place],
-            f"{self.seed}.{place}.{birth}", clock=(place % 3 - 1) * 3 * 3600.0,
+            f"{self.seed}.{place}.{birth}", clock=(place % 3 - 1) * 3 * 3600.0, proxied=bool(place % 2),
         )  # fmt: skip
         process = self._context.Process(target=worker.main, args=(settings,), name=settings.name, daemon=True)
         process.start()
@@ -90,13 +94,19 @@ class Fleet:
 
     def inject(self, fault: Fault) -> None:
         """Do it, and tell the judge of it and of how long it may be felt."""
+        if fault.kind == "clock" and not isinstance(self.server, ClockedServer):
+            return
         started = time.monotonic()
         process = self.processes[fault.victim]
         name = process.name
         getattr(self, "do_" + fault.kind.replace(" ", "_"))(fault, process)
-        lasts = fault.seconds if fault.kind in {"stop", "pause", "sleep", "delay", "black hole"} else 0.0
-        end = max(time.monotonic(), started + lasts)
-        self.teller.tell("fault", kind=fault.kind, start=started, end=end, worker=name)
+        lasts = fault.seconds if fault.kind in LASTING else 0.0
+        if fault.kind == "clock":
+            lasts += 2 * self.ttl  # who died before it was set back is in no hurry after
+        done = time.monotonic()
+        self.teller.tell(
+            "fault", kind=fault.kind, start=started, done=done, end=max(done, started + lasts), worker=name
+        )
 
     def do_kill(self, fault: Fault, process: Any) -> None:
         process.kill()
@@ -152,6 +162,38 @@ class Fleet:
         self.server.kill()
         time.sleep(fault.seconds)
         self.server.start()
+
+    def do_everysec(self, fault: Fault, process: Any) -> None:
+        self.tell_server("CONFIG", "SET", "appendfsync", "everysec")
+        time.sleep(fault.seconds)
+        self.do_restart(fault, process)
+
+    def do_no_file(self, fault: Fault, _process: Any) -> None:
+        self.server.kill()
+        shutil.rmtree(self.server.directory / "appendonlydir")
+        time.sleep(fault.seconds)
+        self.server.start()
+        self.fill()
+
+    def do_flush_all(self, _fault: Fault, _process: Any) -> None:
+        self.tell_server("FLUSHALL")
+        self.fill()
+
+    def do_out_of_memory(self, fault: Fault, _process: Any) -> None:
+        self.tell_server("CONFIG", "SET", "maxmemory", 1)
+        self.later(fault.seconds, lambda: self.tell_server("CONFIG", "SET", "maxmemory", 0))
+
+    def do_read_only(self, fault: Fault, _process: Any) -> None:
+        self.tell_server("REPLICAOF", "127.0.0.1", 1)  # where nobody is
+        self.later(fault.seconds, lambda: self.tell_server("REPLICAOF", "NO", "ONE"))
+
+    def do_clock(self, fault: Fault, _process: Any) -> None:
+        self.server.set_clock(60 + 60 * fault.seconds)
+        self.later(fault.seconds, lambda: self.server.set_clock(0.0))
+
+    def do_fork(self, _fault: Fault, process: Any) -> None:
+        if process.is_alive():
+            os.kill(process.pid, signal.SIGUSR1)
 
     def do_delay(self, fault: Fault, _process: Any) -> None:
         self.proxy.delay = 0.05 + fault.seconds / 5

@@ -31,25 +31,43 @@ class Record:
 
 
 def follow_trail(url: str, stream: str, record: Record) -> None:
-    """Write down every event of the pool's audit trail; a server that is gone is asked again."""
-    clock = time.time() - time.monotonic()
+    """Write down every event of the pool's audit trail; a server that is gone is asked again.
+
+    When one happened says its id, which is of a clock that may be set, and so is believed only as far as it agrees
+    with when we looked. A trail that got shorter was lost, and is read anew.
+    """
     client = redis.Redis.from_url(url, socket_timeout=5, decode_responses=True)
-    last = "0"
+    last, seen, length, looked = "-", set(), 0, time.monotonic()
     while True:
+        began = time.monotonic()
         try:
-            page = client.xrange(stream, f"({last}" if last != "0" else "-", "+", 2000)
+            with client.pipeline() as pipeline:
+                pipeline.time()
+                pipeline.xrange(stream, last if last == "-" else f"({last}", "+", 2000)
+                pipeline.exists(stream)
+                (seconds, micros), page, there = pipeline.execute()
+                added = client.xinfo_stream(stream)["entries-added"] if there else 0
         except (redis.RedisError, OSError):
             time.sleep(0.05)
             continue
+        if added < length:
+            last, length = "-", added
+            continue
+        length, clock = added, seconds + micros / 1e6 - time.monotonic()
         for entry, fields in page:
             last = entry
-            at = int(entry.partition("-")[0]) / 1000 - clock
+            if entry in seen:
+                continue
+            seen.add(entry)
+            at = min(max(int(entry.partition("-")[0]) / 1000 - clock, looked), time.monotonic())
             line = {
                 "event": "trail", "at": at, "what": fields["event"], "account": fields["account"],
                 "owner": fields["owner"], "fence": int(fields["fence"]),
             }  # fmt: skip
             record.add(json.dumps(line))
-        time.sleep(0.2)
+        if len(page) < 2000:
+            looked = began
+            time.sleep(0.2)
 
 
 def feel_pulse(url: str, record: Record) -> None:

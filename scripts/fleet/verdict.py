@@ -3,144 +3,19 @@
 from __future__ import annotations
 
 import bisect
-import json
-from collections import Counter, defaultdict
+import itertools
+from collections import defaultdict
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fleet.faults import MACHINES, NETWORK
+from fleet.faults import LOSSES
+from fleet.record import Ask, Record, Use, worker_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
 MARGIN = 1.0  # seconds in which a request surely is at the server, and a fault no longer felt
 _ENDINGS = {"released", "expired", "returned", "revoked", "reset"}
-
-
-@dataclass(slots=True)
-class Use:
-    """An account in the hands of a worker, as he tells it.
-
-    Attributes:
-        until: to when his lease is valid at least.
-        end: when he left off; None: he was stopped before.
-    """
-
-    owner: str
-    account: str
-    begin: float
-    until: float
-    end: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """A request."""
-
-    owner: str
-    at: float
-    want: str
-
-
-@dataclass(frozen=True, slots=True)
-class Felt:
-    """How long a fault was felt, and by whom: 'all', 'proxied', or a worker."""
-
-    kind: str
-    start: float
-    end: float
-    by: str
-
-
-def worker_of(owner: str) -> str:
-    return owner.partition(".")[0]
-
-
-@dataclass(slots=True)
-class Record:
-    """What the judge wrote down."""
-
-    asks: dict[str, Ask] = field(default_factory=dict)
-    uses: dict[str, Use] = field(default_factory=dict)
-    killed: dict[str, float] = field(default_factory=dict)
-    proxied: set[str] = field(default_factory=set)
-    abandoned: list[tuple[str, float]] = field(default_factory=list)
-    trail: list[dict[str, Any]] = field(default_factory=list)
-    felt: list[Felt] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)
-    crashes: list[str] = field(default_factory=list)
-    held: list[tuple[str, float]] = field(default_factory=list)  # by a task that had been cancelled
-    over: float = 0.0  # when the fleet was dismissed
-    last: float = 0.0
-
-    def add(self, line: dict[str, Any]) -> None:
-        self.last = max(self.last, line["at"])
-        getattr(self, "on_" + line["event"])(line)
-
-    def on_ask(self, line: dict[str, Any]) -> None:
-        self.asks[line["owner"]] = Ask(line["owner"], line["at"], line["want"])
-
-    def on_begin(self, line: dict[str, Any]) -> None:
-        self.uses[line["owner"]] = Use(line["owner"], line["account"], line["at"], line["until"])
-
-    def on_renewed(self, line: dict[str, Any]) -> None:
-        self.uses[line["owner"]].until = line["until"]
-
-    def on_end(self, line: dict[str, Any]) -> None:
-        self.uses[line["owner"]].end = line["at"]
-
-    def on_gone(self, line: dict[str, Any]) -> None:
-        self.counts[f"told: {line['why']}"] += 1
-
-    def on_mishap(self, line: dict[str, Any]) -> None:
-        self.counts[f"in use: {line['why']}"] += 1
-
-    def on_interrupted(self, line: dict[str, Any]) -> None:
-        self.counts[f"while waiting: {line['why']}"] += 1
-        if line["freed"]:
-            self.counts[f"held after {line['why']}"] += 1
-            if line["why"] == "cancelled":
-                self.held.append((line["owner"], line["at"]))
-
-    def on_born(self, line: dict[str, Any]) -> None:
-        if line["proxied"]:
-            self.proxied.add(line["worker"])
-
-    def on_killed(self, line: dict[str, Any]) -> None:
-        self.killed[line["worker"]] = line["at"]
-
-    def on_abandoned(self, line: dict[str, Any]) -> None:
-        self.abandoned.append((line["account"], line["end"]))
-
-    def on_over(self, line: dict[str, Any]) -> None:
-        self.over = line["at"]
-
-    def on_crashed(self, line: dict[str, Any]) -> None:
-        self.crashes.append(f"{line['worker']}: {line['why']}")
-
-    def on_trail(self, line: dict[str, Any]) -> None:
-        self.trail.append(line)
-
-    def on_stall(self, line: dict[str, Any]) -> None:
-        self.felt.append(Felt("stall", line["start"], line["at"], "all"))
-        self.counts["stalls of the server: total"] += 1
-
-    def on_fault(self, line: dict[str, Any]) -> None:
-        kind = line["kind"]
-        self.counts[kind] += 1
-        by = "all" if kind in MACHINES else "proxied" if kind in NETWORK else line["worker"]
-        if kind in MACHINES | NETWORK | {"stop"}:
-            self.felt.append(Felt(kind, line["start"], line["end"], by))
-
-
-def read(path: Path) -> Record:
-    """The judge's record; a line that was cut is skipped."""
-    record = Record()
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            record.add(json.loads(line))
-    return record
 
 
 # -- one holder ------------------------------------------------------------------------------------------------------
@@ -150,8 +25,7 @@ def double_uses(record: Record, sessions: Mapping[str, int]) -> list[str]:
     """Where more workers used an account, each within his valid lease, than may."""
     moments: dict[str, list[tuple[float, int, str]]] = defaultdict(list)
     for use in record.uses.values():
-        left_off = use.end or record.killed.get(worker_of(use.owner), record.last)
-        end = min(left_off, use.until)
+        end = min(_left_off(record, use), _valid_until(record, use))
         if end > use.begin:
             moments[use.account] += [(use.begin, 1, use.owner), (end, 0, use.owner)]
     found = []
@@ -164,12 +38,52 @@ def double_uses(record: Record, sessions: Mapping[str, int]) -> list[str]:
     return found
 
 
+def _left_off(record: Record, use: Use) -> float:
+    return use.end or record.killed.get(worker_of(use.owner), record.last)
+
+
+def _valid_until(record: Record, use: Use) -> float:
+    """Until when a lease is worth anything: not beyond a fault that voided what was granted or renewed before."""
+    asked = use.until - record.ttl
+    return min([use.until, *(void.start for void in record.voids if asked < void.done and void.start < use.until)])
+
+
+def stale_uses(record: Record, sessions: Mapping[str, int]) -> tuple[list[str], int]:
+    """Who went on with a lease that was void beside one who did not have a higher fence; how many went on at all.
+
+    The fences themselves are lost with the server's memory, so only where that stayed can they be compared.
+    """
+    found, beside = [], 0
+    by_account: dict[str, list[Use]] = defaultdict(list)
+    for use in record.uses.values():
+        if sessions[use.account] == 1:
+            by_account[use.account].append(use)
+    forgot = [void for void in record.voids if void.kind in LOSSES]
+    for uses in by_account.values():
+        uses.sort(key=lambda use: use.begin)
+        for older, newer in itertools.pairwise(uses):
+            until = min(older.until, _left_off(record, older))
+            if newer.begin >= until or _valid_until(record, older) >= until:
+                continue
+            beside += 1
+            if newer.fence <= older.fence and not any(
+                older.begin - MARGIN < void.done and void.start < newer.begin for void in forgot
+            ):
+                found.append(f"{newer.owner} has fence {newer.fence}, and {older.owner} has {older.fence}")
+    return found, beside
+
+
 def double_grants(record: Record, sessions: Mapping[str, int]) -> tuple[list[str], list[str]]:
     """By the audit trail: accounts granted while all seats were held, and requests that were answered twice."""
     held: dict[str, set[int]] = defaultdict(set)
     owners: dict[str, set[int]] = defaultdict(set)
     granted_twice, answered_twice = [], []
+    lost = [void for void in record.voids if void.kind in LOSSES]
     for line in record.trail:
+        if any(void.start - MARGIN <= line["at"] <= void.done + MARGIN for void in lost):
+            held.clear()  # the server may have forgotten them, and the trail too
+            owners.clear()
+            continue
         account, owner, fence = line["account"], line["owner"], line["fence"]
         if line["what"] == "granted":
             held[account].add(fence)
@@ -271,6 +185,8 @@ class Verdict:
     waited_in_line: int
     accounts_lost: int
     disagreements: list[str]
+    stale_uses: list[str]
+    void_leases_used: int
     held_after_cancellation: list[str]
     crashes: list[str]
     abandoned: int
@@ -285,7 +201,7 @@ class Verdict:
         """Whether nothing happened that must not."""
         return not any((
             self.double_uses, self.granted_twice, self.answered_twice, self.orders_broken, self.accounts_lost,
-            self.disagreements, self.held_after_cancellation, self.crashes,
+            self.disagreements, self.stale_uses, self.held_after_cancellation, self.crashes,
         ))  # fmt: skip
 
     @property
@@ -310,6 +226,7 @@ def judge(record: Record, sessions: Mapping[str, int], lost: int, disagreements:
     """
     granted_twice, answered_twice = double_grants(record, sessions)
     broken, compared = orders(record)
+    stale, beside = stale_uses(record, sessions)
     away = abandoned(record, sessions)
     quiet = sorted(away.quiet)
     told = {name: n for name, n in sorted(record.counts.items()) if ": " in name or name.startswith("held")}
@@ -326,6 +243,8 @@ def judge(record: Record, sessions: Mapping[str, int], lost: int, disagreements:
         waited_in_line=compared,
         accounts_lost=lost,
         disagreements=list(disagreements),
+        stale_uses=stale,
+        void_leases_used=beside,
         held_after_cancellation=[owner for owner, at in record.held if not _disturbed(record, record.asks[owner], at)],
         crashes=record.crashes,
         abandoned=len(quiet) + len(away.in_outages),

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import random
 import signal
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import redis
 
 import redispool.asyncio
 from fleet.telling import Teller
-from redispool import AccountPool, AcquireTimeout, LeaseLost
+from redispool import AccountPool, AcquireTimeout, LeaseLost, NotHeld, PoolEmpty, UnknownAccount
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from redispool.lease import Handle
 
 OUTAGE = (redis.ConnectionError, redis.TimeoutError, redis.ResponseError, OSError)
+EMPTIED = 0.05  # seconds to wait when the pool has no accounts, until somebody has added them again
+CHILD = 15  # errands of a forked child
 THREADS, TASKS = 4, 6
 PATIENCE = 3.0  # seconds
 
@@ -36,6 +40,7 @@ class Settings:
         kind: 'alone' works in its main thread, and Ctrl-C may come at any moment; 'threads' and 'tasks' are many.
         seed: what it does follows from this.
         clock: seconds by which its wall clock is wrong.
+        proxied: whether it is behind the proxy.
     """
 
     url: str
@@ -47,6 +52,7 @@ class Settings:
     kind: str
     seed: str
     clock: float = 0.0
+    proxied: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +119,10 @@ class Alone(Work):
         super().__init__(settings)
         self.pool = AccountPool(**self.options)
         self._exposed = False
+        self._forks: SimpleQueue[int] = SimpleQueue()  # that are due
+        self._children = itertools.count(1)
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
+        signal.signal(signal.SIGUSR1, lambda *_: self._forks.put(next(self._children)))
 
     def interrupt(self, *_: Any) -> None:
         if self._exposed:
@@ -142,12 +152,16 @@ class Alone(Work):
             account = self.exposed(lambda: self.pool.acquire_account(errand.want, errand.owner, timeout=errand.timeout))
         except (AcquireTimeout, *OUTAGE) as error:
             return self.gone(errand, error)
+        except (PoolEmpty, UnknownAccount) as error:
+            self.gone(errand, error)
+            return time.sleep(EMPTIED)
         except KeyboardInterrupt as error:
             # between the return of a call and the name that keeps its result, no library can help
             return self.teller.tell(
                 "interrupted", owner=errand.owner, freed=self.free(errand), why=type(error).__name__
             )
         self.began(errand, account)
+        self.fork_if_due(account)
         try:
             self.exposed(lambda: self.use(errand, account))
         except (Mishap, KeyboardInterrupt) as error:
@@ -160,6 +174,38 @@ class Alone(Work):
         except KeyboardInterrupt:  # it may have come before the first step of release()
             self.free(errand)
         return None
+
+    def fork_if_due(self, account: Handle) -> None:
+        try:
+            number = self._forks.get_nowait()
+        except Empty:
+            return
+        parent = os.getpid()
+        if not os.fork():
+            try:
+                self.be_child(number, account, parent)
+            except BaseException as error:  # noqa: BLE001 - it is told, and must not go on as the parent
+                self.teller.tell("crashed", worker=self.settings.name, why=f"{type(error).__name__}: {error}")
+            finally:
+                os._exit(0)
+
+    def be_child(self, number: int, account: Handle, parent: int) -> None:
+        """Leave the parent's lease alone, and run some errands with the parent's pool."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self._forks = SimpleQueue()
+        self.settings = replace(self.settings, name=f"{self.settings.name}+{number}")
+        self.teller = Teller(self.settings.judge)
+        self.teller.tell("born", worker=self.settings.name, proxied=self.settings.proxied)
+        try:
+            account.release()
+        except NotHeld:
+            dice = random.Random(f"{self.settings.seed}.child{number}")
+            for one in range(CHILD):
+                if os.getppid() != parent:
+                    return  # it was killed
+                self.run_errand(replace(self.errand(dice, f"c{one}"), timeout=0.5, seconds=0.05))
+        else:
+            raise AssertionError("a child released its parent's lease")
 
     def free(self, errand: Errand) -> int:
         try:
@@ -213,6 +259,9 @@ class Tasks(Work):
                 account = await self.pool.acquire_account(errand.want, errand.owner, timeout=errand.timeout)
                 self.began(errand, account)
                 await self.use(errand, account)
+        except (PoolEmpty, UnknownAccount) as error:
+            self.gone(errand, error)
+            return await asyncio.sleep(EMPTIED)
         except (AcquireTimeout, *OUTAGE) as error:
             if account is None and type(error) is not TimeoutError:
                 return self.gone(errand, error)
