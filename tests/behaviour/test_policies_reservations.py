@@ -156,6 +156,7 @@ def test_reservations_count_for_max_per_owner_and_go_with_release_accounts(make_
 @pytest.mark.parametrize(
     "until",
     [time.time() - 1, 0, -1, float("nan"), float("inf"), 1e12, "tomorrow", None, True, dt.datetime.now()],  # noqa: DTZ005
+    ids=["a second ago", "0", "-1", "nan", "inf", "1e12", "a word", "None", "True", "a time without zone"],
 )
 def test_a_time_that_is_past_or_none_changes_nothing(make_pool, until):
     pool = make_pool(1)
