@@ -149,6 +149,50 @@ def test_a_request_that_is_none_is_dropped_and_holds_up_nobody(make_pool, client
     assert client.zcard(f"{prefix}queue") == 0
 
 
+@pytest.mark.parametrize(
+    "junk", ["garbage", "", "1.5", "nan", "inf", "0x10", "9" * 400, "9223372036854775807", "00", "-0"]
+)
+@pytest.mark.parametrize("when", ["free", "held", "waited for"])
+@pytest.mark.parametrize("labels", [None, {"site": "east"}], ids=["plain", "labels"])
+def test_garbage_where_turns_are_counted_costs_no_account_its_turn(make_pool, client, pool_name, junk, when, labels):
+    pool = make_pool([Account(f"a{number}", "x", labels=labels) for number in (1, 2, 3)])
+    if labels:
+        pool.acquire_account(labels=labels).release()
+    places = [f"redispool:{{{pool_name}}}:places", f"redispool:{{{pool_name}}}:places\tsite=east\t"]
+    held = pool.acquire_account("a2") if when != "free" else None
+    for key in places if labels else places[:1]:
+        client.hset(key, "a2", junk)
+    if when == "waited for":
+        assert error_of(lambda: pool.acquire_account("a2", timeout=0.01)).__class__ is AcquireTimeout
+    if held is not None:
+        held.release()
+    for _ in range(3):  # by turns, and that very one
+        taken = [pool.acquire_account(timeout=1, **({"labels": labels} if labels else {})) for _ in range(3)]
+        assert sorted(account.name for account in taken) == ["a1", "a2", "a3"]
+        assert error_of(lambda: pool.acquire_account(timeout=0)).__class__ is AcquireTimeout
+        for account in taken:
+            account.release()
+        pool.acquire_account("a2", timeout=1).release()
+    pool.get_account_from_name("a2").set_name("b2")
+    assert pool.acquire_account("b2", timeout=1).name == "b2"
+
+
+@pytest.mark.parametrize("junk", ["garbage", "1.5", "9" * 400])
+def test_garbage_where_turns_are_counted_does_not_stop_a_renaming_or_a_removal_half_way(
+    make_pool, client, pool_name, junk
+):
+    pool = make_pool(2)
+    client.hset(f"redispool:{{{pool_name}}}:places", "a1", junk)
+    pool.get_account_from_name("a1").set_name("b1")
+    client.hset(f"redispool:{{{pool_name}}}:places", "b1", junk)
+    held = {account.name: account for account in (pool.acquire_account(timeout=1) for _ in range(2))}
+    assert sorted(held) == ["a2", "b1"]
+    client.hset(f"redispool:{{{pool_name}}}:places", "a2", junk)
+    pool.remove_account("a2")
+    held["b1"].release()
+    assert [pool.acquire_account(timeout=1).name, pool.n_accounts()] == ["b1", 1]
+
+
 @pytest.mark.parametrize("many", ["9" * 400, "1e300", "99999999999"])
 @pytest.mark.parametrize("key", ["surplus", "accounts"])
 def test_no_number_of_seats_keeps_the_server_busy(make_pool, client, pool_name, key, many):

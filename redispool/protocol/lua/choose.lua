@@ -15,7 +15,7 @@ for i = 1, #page[2], 2 do
   local name, record = page[2][i], page[2][i + 1]
   if carries(labels_of(record), choice) then
     redis.call('SADD', CARRIERS .. choice, name)
-    if tonumber(redis.call('HGET', PLACES, name) or 0) > 0 then join(choice, name) end
+    if places_of('', name, 1) > 0 then join(choice, name) end
   end
 end
 if page[1] == '0' then

@@ -42,10 +42,10 @@ if extras then
   for _, what in ipairs({'failures:', 'uses:'}) do move_field(HEALTH, what .. name, what .. new_name) end
 end
 if redis.call('EXISTS', IDLE .. name) == 1 then redis.call('RENAME', IDLE .. name, IDLE .. new_name) end
-local places = tonumber(redis.call('HGET', PLACES, name) or 0)
+local places = places_of('', name, 1)
 if places > 0 then -- its turn passes to the new name, of which stale entries may be left from before
   set_in_list(ROTATION, -1)
-  local stale = -tonumber(redis.call('HGET', PLACES, new_name) or 0)
+  local stale = -places_of('', new_name)
   redis.call('HSET', PLACES, new_name, stale + 1)
   if places > 1 then redis.call('HSET', PLACES, name, 1 - places) else redis.call('HDEL', PLACES, name) end
 end

@@ -32,11 +32,22 @@ local function choices_of(record)
   return found
 end
 
+-- What PLACES counts for the account; 'garbled' (0 if not given) where somebody has written what is no such number.
+local function places_of(choice, name, garbled)
+  local places = redis.call('HGET', PLACES .. choice, name)
+  if not places then return 0 end
+  return string.match(places, '^-?[1-9]%d?%d?%d?%d?%d?$') and tonumber(places) or garbled or 0
+end
+
 -- Puts the account at the end of one rotation, unless it has its turn there already.
 -- Where accounts were taken from the middle so often that the list might grow beyond twice their number, its last stale entry is revived.
 local function join(choice, name)
   local rotation, places_in = ROTATION .. choice, PLACES .. choice
-  local places = redis.call('HINCRBY', places_in, name, 1)
+  local places = redis.pcall('HINCRBY', places_in, name, 1)
+  if type(places) ~= 'number' then -- garbled; at the worst, an old entry gives the account its turn too early
+    redis.call('HSET', places_in, name, 1)
+    places = 1
+  end
   if places == 1 then
     redis.call('RPUSH', rotation, name)
   elseif places > 1 then
@@ -56,7 +67,7 @@ end
 
 -- Takes the account's turn in one rotation away, from wherever it is: its entries become stale.
 local function leave(choice, name)
-  local places = tonumber(redis.call('HGET', PLACES .. choice, name) or 0)
+  local places = places_of(choice, name)
   if places > 0 then redis.call('HSET', PLACES .. choice, name, -places) end
 end
 
@@ -75,7 +86,7 @@ local function next_account(choice)
   for _ = 1, BOUND do
     local name = redis.call('LPOP', ROTATION .. choice)
     if not name then return nil end
-    local places = tonumber(redis.call('HGET', PLACES .. choice, name) or 0)
+    local places = places_of(choice, name, 1) -- rather an old entry than none
     if places == 1 or places == -1 then
       redis.call('HDEL', PLACES .. choice, name)
     elseif places ~= 0 then

@@ -27,7 +27,7 @@ end
 -- Returns a seat to those that are free; how many there are now. What is free already, as somebody deleted its lock, counts once.
 local function put_back(name, number, record)
   local several = sessions_of(record) > 1
-  if not several and tonumber(redis.call('HGET', PLACES, name) or 0) > 0 then return count_free(0) end
+  if not several and places_of('', name) > 0 then return count_free(0) end
   local count = count_free(1)
   if several and type(redis.pcall('RPUSH', IDLE .. name, number)) == 'table' then -- of another type: the seat comes when it is gone
     need_extras()
@@ -107,7 +107,7 @@ end
 -- Takes the account's free seats out of circulation, and tells which they were; those held or resting are left alone.
 local function withdraw(name, record)
   local seats = {}
-  if tonumber(redis.call('HGET', PLACES, name) or 0) > 0 then
+  if places_of('', name, 1) > 0 then
     leave_rotation(name, record)
     for _, number in ipairs(redis.pcall('LRANGE', IDLE .. name, 0, -1)) do seats[#seats + 1] = seat_of(name, number) end
     if #seats == 0 then seats[1] = name end

@@ -23,7 +23,7 @@ local function take_particular(request, name)
   local record = redis.call('HGET', ACCOUNTS, name)
   if not record then return nil end
   for _ = 1, BOUND do
-    if tonumber(redis.call('HGET', PLACES, name) or 0) <= 0 or pause() > 0 then return nil end
+    if places_of('', name, 1) <= 0 or pause() > 0 then return nil end
     local waiter, bounded = first_waiter(name, record, sessions_of(record) == 0)
     if barred(request, waiter, bounded) then return nil, bounded end
     leave_rotation(name, record)

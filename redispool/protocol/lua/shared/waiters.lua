@@ -50,7 +50,7 @@ end
 local function is_free(request)
   if request.want == '' then return tonumber(redis.call('HGET', META, 'free') or 0) > 0 end
   if string.sub(request.want, 1, 1) == '\t' then return redis.call('EXISTS', ROTATION .. request.want) == 1 end
-  return tonumber(redis.call('HGET', PLACES, request.want) or 0) > 0
+  return places_of('', request.want, 1) > 0
 end
 
 -- Somebody who held others up has gone, or was served: who is next shall ask. 'queue' is the one that he was in.
@@ -74,7 +74,7 @@ end
 
 -- The account, which is never locked, comes into the rotation if it is not there, and to all who wait for it.
 local function open_up(name, record)
-  if tonumber(redis.call('HGET', PLACES, name) or 0) > 0 then return end
+  if places_of('', name) > 0 then return end
   count_free(1)
   join_rotation(name, record)
   for _ = 1, CROWD do
@@ -83,7 +83,7 @@ local function open_up(name, record)
     if pause() > 0 then return wake(request) end
     post(request, describe(request.token, name, 0, now, 0, record), request.ttl)
     if extras then handed_out(request, name, record) end
-    if tonumber(redis.call('HGET', PLACES, name) or 0) <= 0 then return end -- it rests now, or is quarantined
+    if places_of('', name) <= 0 then return end -- it rests now, or is quarantined
   end
   wake((first_waiter(name, record))) -- who wants several, if anybody
 end
