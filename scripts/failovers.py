@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import redis
 
-from redispool import Account, AccountPool, RedispoolError
+from redispool import Account, AccountPool, RedispoolError, ReplicationError
 from tests.faults.proxy import Proxy
 from tests.servers import Server
 from tests.topologies import SentinelSetup, replicate
@@ -66,8 +66,16 @@ class Load:
                 time.sleep(random.uniform(0, 0.05))
                 self.held.discard(account.lease.token)
                 account.release()
+            except ReplicationError:
+                continue  # the replica is late
             except (redis.RedisError, OSError, TimeoutError, RedispoolError):
                 return  # the primary is dead
+
+    def wait(self, answered: int) -> None:
+        end = time.monotonic() + 30
+        while self.answered < answered:
+            assert time.monotonic() < end, "there is no load"
+            time.sleep(0.001)
 
     def stop(self) -> None:
         self.stopping.set()
@@ -108,11 +116,10 @@ def fail_over(kind: str, min_replicas: int, lag: float) -> Loss:
     try:
         AccountPool([Account(f"a{n}", "x") for n in range(20)], name=POOL, redis=setup.url)
         load = Load(setup.url, 8, min_replicas)
-        time.sleep(random.uniform(0.5, 1.0))
+        load.wait(random.randint(30, 100))
         setup.kill_primary()
         held = set(load.held)  # what was answered, and nobody has begun to give back
         load.stop()
-        assert load.answered, "there was no load"
         (replica,) = setup.replicas
         with replica.client() as client:
             known = {token.decode() for token in client.hkeys(HELD)}

@@ -1,4 +1,4 @@
-"""Makes the README's pictures, docs/web-*.png and docs/top.svg, of a fleet at work: `python scripts/screenshots.py`.
+"""Makes the README's pictures, docs/web.png and docs/top.svg, of a fleet at work: `python scripts/screenshots.py`.
 
 It needs redispool[test] and chromium, and runs a server, twenty-five workers and `redispool web` for some minutes.
 """
@@ -16,9 +16,10 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 from rich.console import Console
 
 from redispool import Account, AccountPool, AcquireTimeout
@@ -33,7 +34,7 @@ FLEET = {  # pool: accounts, their names, workers, seconds that each uses an acc
     "switches": (6, "tacacs", 13, 0.5, 6),
 }
 LOOKS = 40  # of top, one a second
-WIDTH, HEIGHT = 1280, 1000
+VIEWPORT = {"width": 1280, "height": 960}
 
 
 def work(pool: AccountPool, number: int, least: float, most: float, over: threading.Event) -> None:
@@ -67,26 +68,26 @@ def picture_top(url: str) -> None:
     for _ in range(LOOKS):
         watch.look()
         time.sleep(1)
-    console = Console(record=True, width=92, file=io.StringIO(), force_terminal=True, highlight=False)
+    console = Console(record=True, width=80, file=io.StringIO(), force_terminal=True, highlight=False)
     console.print(picture(watch, View("redispool"), 32))
     svg = console.export_svg(title="redispool top")
     svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)  # theirs would come from elsewhere
     (DOCS / "top.svg").write_text(svg, "utf-8")
 
 
-def picture_page(url: str) -> None:
+@contextlib.contextmanager
+def open_page(url: str) -> Iterator[Page]:
+    """The page of `redispool web` in a browser."""
     command = [sys.executable, "-m", "redispool", "web", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "REDISPOOL_URL": url}) as web:
         address = re.search(r"http://\S+", web.stdout.readline())[0]
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-            for scheme in ("light", "dark"):
-                page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme=scheme)
-                page.goto(address)
-                page.locator("input[value='300']").check()
-                page.wait_for_selector("#leases tbody th")
-                page.wait_for_timeout(2000)
-                page.screenshot(path=DOCS / f"web-{scheme}.png")
+            page = browser.new_page(viewport=VIEWPORT)
+            page.goto(address)
+            page.locator("input[value='300']").check()
+            page.wait_for_selector("#leases tbody th")
+            yield page
             browser.close()
         web.terminate()
 
@@ -101,9 +102,10 @@ def main() -> None:
         url = f"embedded://{directory}"
         threads = start_fleet(url, over)
         try:
-            time.sleep(max(seconds - LOOKS, 0))
-            picture_top(url)
-            picture_page(url)
+            with open_page(url) as page:
+                page.wait_for_timeout(1000 * max(seconds - LOOKS, 0))
+                picture_top(url)
+                page.screenshot(path=DOCS / "web.png")
         finally:
             over.set()
             for thread in threads:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from benchmark.peers import Peer
 
-_SPAWN = multiprocessing.get_context("spawn")  # a fork would inherit locks that the parent's threads hold
+_FORKS = multiprocessing.get_context("forkserver")  # a fork of ours would inherit locks that our threads hold
+_FORKS.set_forkserver_preload([__name__])  # imports all of it once, not in every process
 _START_TIMEOUT = 60.0  # seconds until all have reached the start
 FOR_EVER = 300.0  # seconds; a peer that hangs ends the run
 ANY_NUMBER = 10**9
@@ -58,6 +59,7 @@ class Turn:
     acquired: float
     releasing: float
     released: float
+    late: bool  # it began after the end
 
 
 class Crew:
@@ -70,12 +72,12 @@ class Crew:
     """
 
     def __init__(self, url: str, resource: str, processes: int) -> None:
-        self._barrier = _SPAWN.Barrier(processes)
+        self._barrier = _FORKS.Barrier(processes)
         self._pipes: list[Connection] = []
         self._processes = []
         for number in range(processes):
-            ours, theirs = _SPAWN.Pipe()
-            process = _SPAWN.Process(target=_member, args=(number, url, resource, self._barrier, theirs), daemon=True)
+            ours, theirs = _FORKS.Pipe()
+            process = _FORKS.Process(target=_member, args=(number, url, resource, self._barrier, theirs), daemon=True)
             process.start()
             theirs.close()
             self._pipes.append(ours)
@@ -92,14 +94,15 @@ class Crew:
             process.kill()
 
     def work(self, job: Job) -> list[Turn]:
-        """Let all do the job at once; their turns in order."""
+        """Let all do the job at once; their turns in order, without those that began when the time was up."""
         try:
             for pipe in self._pipes:
                 pipe.send(job)
             turns = [turn for pipe in self._pipes for turn in pipe.recv()]
         except (EOFError, OSError) as error:
             raise RuntimeError(f"a contender of {job.peer.name} has died; what it died of stands above") from error
-        return sorted(turns, key=lambda turn: turn.acquired)
+        turns.sort(key=lambda turn: turn.acquired)
+        return [turn for turn in turns if not turn.late] or turns
 
 
 def rate(turns: list[Turn]) -> float:
@@ -154,8 +157,7 @@ def _contend(contender: Contender, identity: int, job: Job) -> list[Turn]:
             time.sleep(job.hold)
         releasing = clock()
         contender.release()
-        if acquired < end:
-            turns.append(Turn(identity, _name(account), asked, acquired, releasing, clock()))
+        turns.append(Turn(identity, _name(account), asked, acquired, releasing, clock(), acquired > end))
     return turns
 
 
@@ -178,8 +180,7 @@ async def _contend_in_tasks(mine: range, url: str, resource: str, job: Job, barr
                     await asyncio.sleep(job.hold)
                 releasing = clock()
                 await handle.release()
-                if acquired < end:
-                    turns.append(Turn(identity, handle.name, asked, acquired, releasing, clock()))
+                turns.append(Turn(identity, handle.name, asked, acquired, releasing, clock(), acquired > end))
 
         barrier.wait(_START_TIMEOUT)
         end = clock() + job.seconds

@@ -89,8 +89,9 @@ def _costs(samples: Samples) -> list[Figure]:
     group = "uncontended: cost in two trivial EVALSHA"
     own = "uncontended: one cycle of redispool"
     return [
-        figure(group, "server time in scripts", times_floor("script_time"), target=Target(3, 3, at_most=True)),
-        figure(group, "server CPU, network included", times_floor("server_cpu")),
+        # the target's prototype had 3.7, which can only be that: scripts alone are not comparable with one that does nothing
+        figure(group, "server CPU, network included", times_floor("server_cpu"), target=Target(3, at_most=True)),
+        figure(group, "server time in scripts", times_floor("script_time")),
         figure(group, "client CPU", times_floor("client_cpu")),
         figure(own, "script calls", [one.scripts for one in ours], "", Target(2, at_most=True)),
         figure(own, "commands within the scripts", [one.commands - one.scripts for one in ours], ""),

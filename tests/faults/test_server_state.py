@@ -8,7 +8,7 @@ import time
 import pytest
 import redis
 
-from redispool import Account, AccountPool, LeaseLost, PoolEmpty
+from redispool import Account, AccountPool, AcquireTimeout, LeaseLost, PoolEmpty
 from tests import faces
 from tests.behaviour.conftest import check_at_rest
 from tests.conftest import wait_until
@@ -95,7 +95,9 @@ def test_at_maxmemory_holders_keep_what_they_have_and_the_others_wait_until_ther
         client.config_set("maxmemory", 1)
         newcomer, releasing = start(pool.acquire_account, timeout=60), start(other.release)
         with pytest.raises(redis.exceptions.OutOfMemoryError):
-            impatient.acquire_account()
+            impatient.add_account(Account("a3"))
+        with pytest.raises((redis.exceptions.OutOfMemoryError, AcquireTimeout)):
+            impatient.acquire_account(timeout=0.5)
         until = held.lease.valid_until
         wait_until(lambda: held.lease.valid_until > until + TTL)
         assert not newcomer.done()

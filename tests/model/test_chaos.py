@@ -13,7 +13,7 @@ SCRIPTS = Path(__file__).parent.parent.parent / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from fleet import verdict  # noqa: E402 - it is found since now
-from fleet.faults import MACHINES, schedule  # noqa: E402 - it is found since now
+from fleet.faults import MACHINES, WEIGHTS, schedule  # noqa: E402 - it is found since now
 
 SESSIONS = {"a": 1, "two": 2}
 
@@ -33,11 +33,12 @@ def test_a_fleet_to_which_everything_happens_uses_no_account_twice_and_loses_non
 def test_the_same_seed_gives_the_same_faults_and_another_gives_others():
     def first(seed):
         faults = schedule(seed, 2.0, ["alone", "threads", "tasks"], 1.5)
-        return [next(faults) for _ in range(500)]
+        return [next(faults) for _ in range(2000)]
 
     assert first(1) == first(1) != first(2)
-    assert {fault.kind for fault in first(1)} > MACHINES
+    assert {fault.kind for fault in first(1)} == set(WEIGHTS) > MACHINES
     assert all(fault.victim == 0 for fault in first(1) if fault.kind == "interrupt")
+    assert all(fault.victim != 2 for fault in first(1) if fault.kind == "fork")
 
 
 # -- the judge -------------------------------------------------------------------------------------------------------
@@ -62,12 +63,24 @@ def end(owner, at):
     return {"event": "end", "at": at, "owner": owner}
 
 
+def void(kind, start, done, after=()):
+    """A fault after which what was granted before is worth nothing."""
+    started = {"event": "start", "at": 0, "ttl": 2.0}
+    return [
+        started,
+        {"event": "fault", "at": done, "kind": kind, "start": start, "done": done, "end": done, "worker": "w"},
+        *after,
+    ]
+
+
 def trail(what, owner, at, fence, account="a"):
     return {"event": "trail", "at": at, "what": what, "account": account, "owner": owner, "fence": fence}
 
 
 def fault(kind, start, until, worker):
-    return {"event": "fault", "at": until, "kind": kind, "start": start, "end": until, "worker": worker}
+    return {
+        "event": "fault", "at": until, "kind": kind, "start": start, "done": start, "end": until, "worker": worker,
+    }  # fmt: skip
 
 
 def test_a_use_within_anothers_valid_lease_is_found():
@@ -93,6 +106,36 @@ def test_a_renewed_lease_is_valid_for_longer():
     renewed = {"event": "renewed", "at": 2, "owner": "w1.1", "until": 5}
     record = record_of(begin("w1.1", 1, until=3), renewed, begin("w2.1", 4, until=8), end("w1.1", 6), end("w2.1", 6))
     assert len(verdict.double_uses(record, SESSIONS)) == 1
+
+
+@pytest.mark.parametrize(
+    ("until", "found"), [(5, 0), (7, 1)], ids=["granted before the data was lost", "renewed since then"]
+)
+def test_a_lease_is_worth_nothing_after_the_server_forgot_it_unless_it_was_renewed_since(until, found):
+    uses = [begin("w1.1", 3.5, until=until), begin("w2.1", 4.5, until=9), end("w1.1", 6), end("w2.1", 6)]
+    assert len(verdict.double_uses(record_of(*void("flush all", 4, 4.1), *uses), SESSIONS)) == found
+    assert len(verdict.double_uses(record_of(*void("flush all", 1, 1.1), *uses), SESSIONS)) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "fences", "found"), [("clock", (7, 8), 0), ("clock", (8, 7), 1), ("no file", (8, 7), 0)]
+)
+def test_who_goes_on_with_a_void_lease_has_the_lower_fence_where_the_server_remembers_them(kind, fences, found):
+    uses = [begin("w1.1", 3.5, until=5) | {"fence": fences[0]}, begin("w2.1", 4.5, until=9) | {"fence": fences[1]}]
+    record = record_of(*void(kind, 4, 4.1), *uses, end("w1.1", 6), end("w2.1", 6))
+    stale, beside = verdict.stale_uses(record, SESSIONS)
+    assert (len(stale), beside) == (found, 1)
+    assert verdict.judge(record, SESSIONS, 0, []).passed is (not found)
+
+
+def test_what_the_server_has_forgotten_was_not_granted_twice():
+    record = record_of(
+        *void("no file", 4, 4.1), ask("w1.1", 0), trail("granted", "w1.1", 1, 1), trail("granted", "w2.1", 4.5, 1),
+        trail("granted", "w3.1", 7, 2),
+    )  # fmt: skip
+    assert verdict.double_grants(record, SESSIONS) == ([], [])
+    record = record_of(*void("clock", 4, 4.1), trail("granted", "w1.1", 1, 1), trail("granted", "w3.1", 7, 2))
+    assert len(verdict.double_grants(record, SESSIONS)[0]) == 1
 
 
 def test_a_double_grant_and_a_request_that_was_answered_twice_are_found():
