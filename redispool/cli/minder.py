@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from redispool.cli.process_tree import adopt_orphans, reap, signal_all
+from redispool.cli.terminal import remember
 
 if TYPE_CHECKING:
     from typing import NoReturn, Self
@@ -32,7 +33,7 @@ PASSED_ON = frozenset({
 _LOOK_AGAIN = 0.05  # seconds, at processes that were killed and are still there
 _CHUNK = 65536
 _ENDED = -1  # in place of the command's process id
-_NOT_FOUND, _NOT_RUN = 127, 126  # as shells say it
+_NOT_FOUND, _NOT_RUN, _KILLED = 127, 126, 128  # as shells say it
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,7 @@ class _Minding:
     def run(self, mask: set[int]) -> None:
         """Wait for the order, start the command, and see it to its end."""
         adopt_orphans()
+        put_terminal_back = remember()
         waking, wake = os.pipe()
         os.set_blocking(wake, False)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
@@ -173,6 +175,8 @@ class _Minding:
                 self._parted = True
                 self._end(self._grace)
             self._mind_the_time()
+        if self._lost or self._parted or self._status > _KILLED:
+            put_terminal_back()
         if not self._parted:
             self._connection.sendall(json.dumps(asdict(Outcome(self._status, self._lost, self._error))).encode())
 
@@ -204,7 +208,7 @@ class _Minding:
             pid, status = ended
             if pid == self._child:
                 code = os.waitstatus_to_exitcode(status)
-                self._status = code if code >= 0 else 128 - code
+                self._status = code if code >= 0 else _KILLED - code
                 self._child = _ENDED
             elif not pid:
                 if self._child == _ENDED:  # what it left behind still has the account

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _SI_KERNEL = 0x80  # how Linux marks a signal that comes from the terminal, and so to the command as well
 _STANDARD = (1, 2)
+_NAMES = ("NAME", "PASSWORD", "AUTHORIZATION_PASSWORD", "FENCE", "KEY", "KEY_PASSWORD", "FD")
 _MARGIN = 1.0  # seconds that the system may take to end a command
 _WATCHED = PASSED_ON | {signal.SIGCHLD, signal.SIGALRM}
 
@@ -60,7 +62,9 @@ def run(
     goes back. If the lease is lost, the command is ended, before anybody else can have the account, and the status is
     75; so it is when no account came free in time. If the command cannot be run: 126 or 127.
     """
-    _check(prefix, descriptor, pool, host, account)
+    _check(command, prefix, descriptor)
+    if host is not None and (pool is not None or account is not None or label):
+        raise ConfigError("--host chooses the pool: give it without --pool, --account and --label")
     terms: dict[str, Any] = {"timeout": timeout, "ttl": check_ttl(ttl), "priority": priority}
     longest_grace = min(check_seconds("--grace", grace), ttl / 3)
     settings = ctx.ensure_object(Settings)
@@ -83,13 +87,14 @@ def run(
     raise typer.Exit(outcome.status)
 
 
-def _check(prefix: str, descriptor: int | None, pool: str | None, host: str | None, account: str | None) -> None:
+def _check(command: list[str], prefix: str, descriptor: int | None) -> None:
+    if not command[0]:
+        raise ConfigError("COMMAND must not be empty")
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", prefix):
         raise ConfigError("--env-prefix must be letters, digits and underscores, and not begin with a digit")
-    if descriptor in _STANDARD:
-        raise ConfigError("--fd must be 0 (standard input), or 3 and above")
-    if host is not None and (pool is not None or account is not None):
-        raise ConfigError("--host chooses the pool: give it without --pool and --account")
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if descriptor is not None and (descriptor in _STANDARD or descriptor >= limit):
+        raise ConfigError(f"--fd must be 0 (standard input), or from 3 to {limit - 1}")
 
 
 def _given(account: Account, prefix: str, descriptor: int | None) -> tuple[dict[str, str], str]:
@@ -99,7 +104,8 @@ def _given(account: Account, prefix: str, descriptor: int | None) -> tuple[dict[
     if key is not None:
         secret |= {"key": key.get_text() or "", "key_password": key.get_password()}
     public = {"name": account.name, "fence": str(account.lease.fence if account.lease else 0)}
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(prefix)}
+    ours = {f"{prefix}{name}" for name in _NAMES}  # none is to be left of another account
+    inherited = {name: value for name, value in os.environ.items() if name not in ours}
     if descriptor is not None:
         content = json.dumps({**public, **secret}) + "\n"
         return {**inherited, **_named(prefix, {**public, "fd": str(descriptor)})}, content

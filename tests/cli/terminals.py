@@ -91,6 +91,11 @@ class Running:
     def type(self, text: bytes) -> None:
         os.write(self._reading, text)
 
+    def echoes(self) -> bool:
+        """Whether the terminal shows what is typed, line by line: as it does for a shell."""
+        settings = termios.tcgetattr(self._reading)[3]
+        return bool(settings & termios.ECHO) and bool(settings & termios.ICANON)
+
     def shows(self, text: str) -> bool:
         return text in self.output
 

@@ -94,6 +94,17 @@ def test_on_a_descriptor_the_credentials_are_in_no_environment(shell):
     assert sorted(variables) == ["LOGIN_FD=5", "LOGIN_FENCE=1", "LOGIN_NAME=a1"]
 
 
+def test_the_commands_environment_is_ours_but_for_what_is_of_another_account(shell):
+    shell.pool(1)
+    words = ["run", "--env-prefix", "PA", "--", "sh", "-c", 'echo "$PANAME:$PAKEY:$PAIN"; test -n "$PATH"']
+    assert shell.says(*words, PAKEY="another's", PAIN="none") == "a1::none\n"
+
+
+def test_a_command_without_a_name_is_wrong_usage(shell):
+    status, output = shell.run("run", "")
+    assert (status, "COMMAND" in output) == (2, True)
+
+
 def test_it_reads_and_writes_where_we_do(shell):
     shell.pool(1)
     assert shell.says("run", "tr", "a-z", "A-Z", stdin="hello\n") == "HELLO\n"
@@ -112,7 +123,7 @@ def test_it_takes_the_account_or_the_labels_or_the_pool_of_the_host(shell):
 
 def test_the_lease_is_renewed_while_the_command_runs(shell):
     pool = shell.pool(1)
-    running, _ = started(shell, "sh", "-c", "echo ready; sleep 1.5", options=("--ttl", "0.5"))
+    running, _ = started(shell, "sh", "-c", "echo ready; sleep 3", options=("--ttl", "1.5"))
     assert running.end() == 0, running.output
     assert [event.event for event in pool.history()][:2] == ["released", "granted"]
 
@@ -147,7 +158,9 @@ def test_ctrl_c_while_it_waits_runs_nothing_and_leaves_no_waiter(shell):
     assert is_free(pool)
 
 
-@pytest.mark.parametrize("words", ["--fd 1", "--env-prefix A-", "--host h --pool p", "--label x"])
+@pytest.mark.parametrize(
+    "words", ["--fd 1", "--fd 9999999999", "--env-prefix A-", "--host h --pool p", "--host h --label a=b", "--label x"]
+)
 def test_wrong_usage_is_said_before_anything_is_taken(shell, words):
     status, output = shell.run("run", *words.split(), "--", "true")
     assert status == 2, output
@@ -225,6 +238,18 @@ def test_a_lost_lease_ends_politely_who_heeds_sigterm(shell):
     pool.release("a1", force=True)
     assert running.end() == 75, running.output
     assert "got SIGTERM" in running.output
+
+
+def test_a_command_that_is_killed_leaves_the_terminal_as_it_was(shell):
+    pool = shell.pool(1)
+    program = (
+        "import signal, time, tty; signal.signal(15, signal.SIG_IGN); tty.setraw(0); print('ready'); time.sleep(60)"
+    )
+    running, _ = started(shell, sys.executable, "-u", "-c", program, terminal=True)
+    assert not running.echoes()
+    pool.release("a1", force=True)
+    assert running.end() == 75, running.output
+    assert running.echoes()
 
 
 def test_when_the_server_is_gone_the_command_is_over_before_the_lease_can_be(own_shell):
