@@ -16,16 +16,21 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import sync_playwright
 from rich.console import Console
 
 from redispool import Account, AccountPool, AcquireTimeout
 from redispool.cli.site import Site
 from redispool.cli.top.screen import View, picture
 from redispool.watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Page
 
 DOCS = Path(__file__).parent.parent / "docs"
 FLEET = {  # pool: accounts, their names, workers, seconds that each uses an account at least and at most

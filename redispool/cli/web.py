@@ -3,22 +3,49 @@
 from __future__ import annotations
 
 import secrets
-from typing import Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
 from redispool.cli.exits import reason_of
-from redispool.cli.options import NAMESPACE, NamespaceOption, Settings, UrlOption, plain
+from redispool.cli.options import NAMESPACE, NamespaceOption, OptionalPool, Settings, UrlOption, plain
 from redispool.cli.site import Site
 from redispool.errors import ConfigError
+
+if TYPE_CHECKING:
+    from redispool.pool import AccountPool
 
 _PATIENCE = 0.5  # seconds that an outage may delay a look
 _PORT = 8379
 
 
+@dataclass(frozen=True, slots=True)
+class _OnePool:
+    """A place with one pool only, for a user of the server who may see no other."""
+
+    site: Site
+    name: str
+
+    @property
+    def client(self) -> Any:
+        return self.site.client
+
+    @property
+    def namespace(self) -> str:
+        return self.site.namespace
+
+    def names(self) -> list[str]:
+        return [self.name]
+
+    def new_pool(self, name: str) -> AccountPool:
+        return self.site.new_pool(name)
+
+
 def web(
     ctx: typer.Context,
+    pool: OptionalPool = None,
     host: Annotated[str, typer.Option(help="Where to listen: this host alone, if not told otherwise.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="On which port; 0 for any that is free.")] = _PORT,
     admin: Annotated[
@@ -45,6 +72,7 @@ def web(
     if admin and not console.is_terminal:
         raise ConfigError("--admin shows its token on a terminal, and there is none; a log would keep it")
     site = Site.at(url, namespace, patience=_PATIENCE)
+    place = site if pool is None else _OnePool(site, site.pool(pool).name)
     site.client.ping()
     listener = Listener(host, port)
     if not listener.is_loopback:
@@ -55,7 +83,7 @@ def web(
         shown = f"{listener.url}#token={token}" if token else listener.url
         console.print(Text(f"redispool web: {plain(shown)}  (Ctrl-C ends it)"), soft_wrap=True)
 
-    serve(site, listener, token=token, every=every, explain=reason_of, announce=announce)
+    serve(place, listener, token=token, every=every, explain=reason_of, announce=announce)
 
 
 def _warn(settings: Settings, host: str, admin: bool) -> None:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from importlib import resources
 
 import pytest
+from cryptography.fernet import Fernet
 
 from redispool import Account
 from redispool.errors import LeaseLost, NotHeld
@@ -177,6 +178,24 @@ def test_what_is_wrong_is_said_before_anything_is_served(shell):
     assert status == 2
     assert "pip install 'redispool[web]'" in output
     assert shell.run("web", REDISPOOL_URL="redis://127.0.0.1:1/0")[0] == 69
+
+
+def test_the_rights_of_a_reader_are_enough_for_one_pool_and_no_key_is_needed(own_server, own_shell):
+    own_shell.server = own_server("valkey")
+    key = Fernet.generate_key().decode()
+    pool = own_shell.pool([Account("alice", "planted")], name="lab", cipher=key)
+    own_shell.pool(1, name="other")
+    line = own_shell.says("acl", "lab", "--role", "reader", "--user", "onlooker")
+    with own_shell.server.client() as client:
+        client.execute_command(*line.split(), ">s3cret")
+    url = own_shell.server.url.replace("//", "//onlooker:s3cret@")
+    pool.acquire_account(owner="early").release()
+    with pool.lease(owner="worker 1"), Web(own_shell, "lab", REDISPOOL_URL=url).stream() as events:
+        _, whole = next(events)
+        assert whole["trouble"] is None
+        (seen,) = whole["pools"]
+        assert [lease[1:3] for lease in seen["leases"]] == [["alice", "worker 1"]]
+        assert [row[2] for row in seen["past"]["holdings"]] == ["early", "worker 1"]
 
 
 def test_to_listen_beyond_this_host_is_warned_of(shell):
