@@ -107,8 +107,11 @@ class Board:
         reader.put_nowait(None)
 
     def _look(self, whole_too: bool) -> tuple[str, str]:
-        self._documents.look()
-        trouble = self._watch.trouble
+        try:
+            self._documents.look()
+            trouble = self._watch.trouble
+        except Exception as error:  # noqa: BLE001 - who looks is told it, and the next look may succeed
+            trouble = error
         facts = {"trouble": None if trouble is None else self._explain(trouble)}
         whole = {**self._facts, **facts, **self._documents.whole()} if whole_too else {}
         news = {**facts, **self._documents.news()}
