@@ -15,6 +15,7 @@ WAITING = "tests/behaviour/test_waiting.py"
 PROCESSES = "tests/faults/test_processes.py"
 REPLIES = "tests/faults/test_lost_replies.py"
 ACQUIRE = "tests/protocol/test_acquire.py"
+REPLICATION = "tests/protocol/test_replication.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +192,7 @@ MUTANTS = [
     mutant(
         "take a grant that was read too late",
         f"{ACQUIRE}::test_a_grant_that_was_read_after_its_end_is_not_handed_out_but_asked_for_again",
-        (FLOWS, "elif grant.valid_until <= self.channel.clock():", "elif False:"),
+        (FLOWS, "if grant.valid_until <= self.channel.clock():", "if False:"),
     ),
     mutant(
         "sleep on when a lease ends",
@@ -228,7 +229,33 @@ MUTANTS = [
     mutant(
         "do not tell the server its scripts again",
         "tests/faults/test_servers.py::test_a_server_that_forgets_its_scripts_is_told_them_again",
-        ("redispool/drivers.py", 'self.send("EVAL", call.script.text', 'self.send("EVALSHA", call.script.sha'),
+        ("redispool/drivers.py", ' send("EVAL", call.script.text', ' send("EVALSHA", call.script.sha'),
+    ),
+    mutant(
+        "believe a mailed lease as long as a clock that was set says",
+        f"{ACQUIRE}::test_a_mailed_grant_is_valid_for_a_ttl_at_most_however_the_servers_clock_was_set_since_the_request",
+        (FLOWS, "min(grant.valid_until, self.channel.clock() + request.ttl)", "grant.valid_until"),
+    ),
+    # -- replicas
+    mutant(
+        "answer before replicas know",
+        f"{REPLICATION}::test_a_free_account_still_takes_one_command_which_waits",
+        ("redispool/protocol/channel.py", "self.replication if durable else None", "None"),
+    ),
+    mutant(
+        "wait for what one's own connection has written",
+        "tests/faults/test_replicas.py::test_a_reply_that_was_lost_is_confirmed_when_it_is_asked_for_again",
+        ("redispool/drivers.py", '("SET", wanted.key, "", "PX", 60_000)', '("GET", wanted.key)'),
+    ),
+    mutant(
+        "take a mail that replicas may not know of",
+        f"{REPLICATION}::test_a_hand_off_is_asked_for_once_more_as_another_has_written_it",
+        (FLOWS, "return None if self.channel.replication else [grant]", "return [grant]"),
+    ),
+    mutant(
+        "keep what too few replicas confirm",
+        f"{REPLICATION}::test_at_the_deadline_what_was_granted_and_not_confirmed_is_given_back",
+        (FLOWS, "except ReplicationError:\n            yield from self._abandon(request)", "except ReplicationError:"),
     ),
     mutant(
         "go on while a cluster moves the slot",
