@@ -52,6 +52,7 @@ def install(queue: Any, manager: AccountManager) -> None:
     queue.account_manager = accounts
     queue._create_pipe = accounts.create_pipe  # noqa: SLF001 - what Exscript asks for each job's pipe
     queue.workqueue.job_init_event.listen(accounts.on_job_init)
+    queue.workqueue.job_started_event.listen(accounts.on_job_started)
     accounts.adopt_running_jobs()
     queue.devnull = _Silence()
     queue._update_verbosity()  # noqa: SLF001 - it distributes the null device
@@ -81,6 +82,7 @@ class QueueAccounts:
         self._queue = weakref.ref(queue)
         self._handler_type = handler_type
         self._new: dict[int, Any] = {}  # by the id of the pipe: the handlers whose jobs are just being made
+        self._of_jobs: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()  # by the id of the job
 
     def __repr__(self) -> str:
         return f"<QueueAccounts of {self.manager!r}>"
@@ -127,7 +129,7 @@ class QueueAccounts:
         if job is None:
             self._new[id(handler.to_parent)] = handler
         else:
-            handler.job = job
+            self._join(handler, job)
         handler.start()
         child_end: Connection = handler.to_parent
         return child_end
@@ -136,7 +138,17 @@ class QueueAccounts:
         """The job has its pipe now: its handler gets to know it."""
         handler = self._new.pop(id(job.data["pipe"]), None)
         if handler is not None:
-            handler.job = job
+            self._join(handler, job)
+
+    def on_job_started(self, child: Any) -> None:
+        """A run of a job has begun: should it be killed, its handler is to know."""
+        handler = self._of_jobs.get(child.id)
+        if handler is not None:
+            handler.watch()
+
+    def _join(self, handler: Any, job: Any) -> None:
+        handler.job = job
+        self._of_jobs[job.id] = handler
 
     def adopt_running_jobs(self) -> None:
         """Serve the jobs that began before; they hold nothing, for the queue had no accounts."""
@@ -145,7 +157,11 @@ class QueueAccounts:
         for reference in queue.pipe_handlers.valuerefs():
             handler = reference()
             if handler is not None:
-                self._handler_type.adopt(handler, self, jobs.get(id(handler.to_parent)))
+                job = jobs.get(id(handler.to_parent))
+                adopted = self._handler_type.adopt(handler, self, job)
+                if job is not None:
+                    self._join(adopted, job)
+                    adopted.watch()
 
 
 def account_from(account: Any) -> Account:

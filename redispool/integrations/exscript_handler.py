@@ -107,7 +107,7 @@ class PipeHandler(_PipeHandler):  # type: ignore[misc]
     def _begin(self, job: Any) -> None:
         self.job = job
         self._attempt: _Attempt | None = None
-        self._lock = threading.Lock()  # of the loans
+        self._lock = threading.Lock()  # of the attempt and the loans
         self._loans: list[_Loan] = []
 
     # -- requests ------------------------------------------------------------------------------------------------
@@ -206,20 +206,27 @@ class PipeHandler(_PipeHandler):  # type: ignore[misc]
 
     # -- the job's process ---------------------------------------------------------------------------------------
 
+    def watch(self) -> None:
+        """Have the process of the job watched from now on; it may be killed before it asks for anything."""
+        self._present_attempt()
+
     def _present_attempt(self) -> _Attempt:
         child = None if self.job is None else self.job.child
-        if self._attempt is None or self._attempt.child is not child:
-            self._attempt = _Attempt(child)
-            if isinstance(child, multiprocessing.Process):
-                watch = threading.Thread(target=self._watch, args=(self._attempt,), name="redispool-job", daemon=True)
-                watch.start()
-        return self._attempt
+        with self._lock:
+            if self._attempt is None or self._attempt.child is not child:
+                self._attempt = _Attempt(child)
+                if isinstance(child, multiprocessing.Process):
+                    arguments = (self._attempt, self.job.watcher)
+                    threading.Thread(target=self._watch, args=arguments, name="redispool-job", daemon=True).start()
+            return self._attempt
 
-    def _watch(self, attempt: _Attempt) -> None:
-        """Wait for the end of a job's process."""
+    def _watch(self, attempt: _Attempt, starter: threading.Thread) -> None:
+        """Wait for the end of a job's process; `starter` is the thread of Exscript's that forks it."""
         child = attempt.child
-        while child.ident is None:
-            time.sleep(0.001)  # it asks us already, while the thread that forked it has not got round to say so
+        while child.ident is None:  # it is being forked; or it asks us already, which its starter does not know yet
+            if not starter.is_alive():
+                return  # it could not be forked
+            time.sleep(0.001)
         child.join()
         attempt.gone.set()
         self.give_back(attempt)

@@ -125,6 +125,39 @@ def test_the_account_of_a_killed_job_comes_back_at_once_and_the_job_is_tried_aga
 
 
 @pytest.mark.parametrize("mode", [MODES[1]], indirect=True)
+def test_a_job_that_is_killed_before_it_has_asked_for_an_account_is_tried_again(manager, queue):
+    manager.add_account(Account("a"))
+    pids, report = os.pipe()  # a queue has a lock, which the killed would keep
+
+    def job(job, host, conn):
+        os.write(report, b"%8d" % os.getpid())
+        if job.failures < 2:
+            threading.Event().wait()
+        conn.account_factory(None)
+
+    queue.run(dummy("r1"), job, attempts=3)
+    for _ in range(2):
+        os.kill(int(os.read(pids, 8)), signal.SIGKILL)
+    os.read(pids, 8)  # Exscript would wait for ever
+    queue.join()
+    assert len(queue.errors["r1"]) == 2
+    assert queue.failed == 0
+    assert held(manager.default_pool) == []
+
+
+@pytest.mark.parametrize("mode", [MODES[1]], indirect=True)
+def test_a_job_that_cannot_be_forked_fails_and_nobody_waits_for_its_end(manager, queue, monkeypatch):
+    def refuse():
+        raise OSError("no more processes")
+
+    monkeypatch.setattr(os, "fork", refuse)
+    queue.run(dummy("r1"), lambda job, host, conn: None)
+    queue.join()
+    assert [str(error) for error in queue.errors["r1"]] == ["no more processes"]
+    wait_until(lambda: "redispool-job" not in {thread.name for thread in threading.enumerate()})
+
+
+@pytest.mark.parametrize("mode", [MODES[1]], indirect=True)
 def test_a_job_that_is_killed_while_it_waits_leaves_the_line(manager, queue):
     manager.add_account(Account("a"))
     mine = manager.acquire_account("a")
