@@ -186,7 +186,30 @@ def _options(query: str | None, kind: str, *, tls: bool) -> dict[str, Any]:
         settings[name] = _read(known[name], name, unquote_plus(text))
     if tls:
         settings.setdefault("ssl_check_hostname", settings.get("ssl_cert_reqs") != "none")
+        _check_certificates(settings)
     return settings
+
+
+def _check_certificates(settings: dict[str, Any]) -> None:
+    """Read the files now: what redis-py says of them later names none, and may ask the terminal for a password."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authorities = [settings.get(f"ssl_ca_{kind}") for kind in ("certs", "path", "data")]
+    certificate, key = settings.get("ssl_certfile"), settings.get("ssl_keyfile")
+    if key and not certificate:
+        raise _Mistake("the option ssl_keyfile= needs ssl_certfile=, the certificate to which the key belongs")
+    try:
+        if any(authorities):
+            context.load_verify_locations(*authorities)
+    except (OSError, ValueError):
+        raise _Mistake("what ssl_ca_certs=, ssl_ca_path= or ssl_ca_data= gives is no certificate in PEM") from None
+    try:
+        if certificate:
+            context.load_cert_chain(certificate, key, lambda: settings.get("ssl_password", ""))
+    except (OSError, ValueError):
+        raise _Mistake(
+            "ssl_certfile= and ssl_keyfile= are no certificate in PEM and the key that belongs to it, or the key is "
+            "encrypted and ssl_password= is not its password"
+        ) from None
 
 
 def _read(reader: Callable[[str], Any], name: str, text: str) -> Any:

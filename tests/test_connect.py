@@ -18,7 +18,7 @@ from redispool.connect import client_from, private_client, slice_seconds
 
 from .conftest import wait_until
 from .servers import BINARIES, free_port
-from .topologies import AuthServer, Cluster, SentinelSetup, TlsServer, replicate
+from .topologies import AuthServer, Cluster, SentinelSetup, TlsServer, issue_certificate, replicate
 
 needs_redis = pytest.mark.skipif(BINARIES["redis"] is None, reason="redis-server is not installed")
 
@@ -355,6 +355,28 @@ def test_tls_serves_who_knows_the_authority_and_has_a_certificate(tls, pool_name
     files = dict(part.split("=") for part in tls.tls_query.split("&"))
     with redis.Redis(port=int(tls.tls_port), ssl=True, **files) as client:
         hand_over(AccountPool(name=pool_name, redis=client))
+
+
+@needs_redis
+@pytest.mark.parametrize("who", ["nobody", "a stranger"])
+def test_tls_refuses_who_has_no_certificate_of_the_authority(tls, tmp_path, who):
+    stranger = issue_certificate(tmp_path, "strange-ca", None)
+    issue_certificate(tmp_path, "stranger", stranger)
+    query = f"ssl_ca_certs={tls.certificates}/ca.pem"
+    if who == "a stranger":
+        query += f"&ssl_certfile={tmp_path}/stranger.pem&ssl_keyfile={tmp_path}/stranger.key"
+    with pytest.raises(redis.ConnectionError):
+        AccountPool(Account("a"), name="p", redis=f"rediss://localhost:{tls.tls_port}/0?{query}")
+
+
+@needs_redis
+def test_tls_refuses_a_server_whose_certificate_has_expired():
+    tls = TlsServer("localhost", valid_days=-1)
+    try:
+        with pytest.raises(redis.ConnectionError, match="certificate has expired"):
+            AccountPool(Account("a"), name="p", redis=f"rediss://localhost:{tls.tls_port}/0?{tls.tls_query}")
+    finally:
+        tls.remove()
 
 
 @needs_redis

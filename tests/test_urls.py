@@ -1,9 +1,12 @@
 import ssl
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from redispool import ConfigError
 from redispool.urls import SCHEMES, parse
+
+from .topologies import issue_certificate
 
 
 @pytest.mark.parametrize(
@@ -28,8 +31,8 @@ def test_a_server_s_url_says_where_and_how(url, host, port, settings):
 
 
 def test_tls_checks_the_host_s_name_unless_told_otherwise(tmp_path):
+    issue_certificate(tmp_path, "ca", None)
     authority = tmp_path / "ca.pem"
-    authority.touch()
     plain = parse(f"rediss://h:7000?ssl_ca_certs={authority}&ssl_min_version=1.3")
     assert plain.tls
     assert plain.settings == {
@@ -39,6 +42,36 @@ def test_tls_checks_the_host_s_name_unless_told_otherwise(tmp_path):
     }
     assert parse("rediss://h?ssl_check_hostname=false").settings == {"ssl_check_hostname": False}
     assert not parse("rediss://h?ssl_cert_reqs=none").settings["ssl_check_hostname"]
+
+
+def test_certificates_are_looked_at_before_anything_is_sent_and_never_is_a_password_asked_for(tmp_path):
+    """On a terminal, OpenSSL would ask for it, and the program hang."""
+    authority = issue_certificate(tmp_path, "ca", None)
+    issue_certificate(tmp_path, "client", authority)
+    issue_certificate(tmp_path, "other", authority)
+    key = serialization.load_pem_private_key((tmp_path / "client.key").read_bytes(), None)
+    encrypted = serialization.BestAvailableEncryption(b"sesame")
+    pkcs8 = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8)
+    (tmp_path / "locked.key").write_bytes(key.private_bytes(*pkcs8, encrypted))
+    (tmp_path / "junk").write_text("junk")
+
+    def url(**files):
+        named = {name: tmp_path / file if "." in file or file == "junk" else file for name, file in files.items()}
+        return "rediss://h?" + "&".join(f"ssl_{name}={value}" for name, value in named.items())
+
+    assert parse(url(ca_certs="ca.pem", certfile="client.pem", keyfile="client.key")).tls
+    assert parse(url(certfile="client.pem", keyfile="locked.key", password="sesame")).tls
+    for wrong, why in (
+        (url(ca_certs="junk"), "no certificate in PEM"), (url(certfile="junk", keyfile="client.key"), "no certificate"),
+        (url(certfile="client.pem"), "the key that belongs to it"),
+        (url(certfile="client.pem", keyfile="other.key"), "the key that belongs to it"),
+        (url(certfile="client.pem", keyfile="locked.key"), "ssl_password= is not its password"),
+        (url(certfile="client.pem", keyfile="locked.key", password="hunter2"), "ssl_password= is not its password"),
+        (url(keyfile="client.key"), "ssl_keyfile= needs ssl_certfile="),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError, match=why) as caught:
+            parse(wrong)
+        assert "hunter2" not in str(caught.value)
 
 
 def test_a_unix_socket_is_named_by_its_path():

@@ -271,13 +271,14 @@ class TlsServer(Server):
 
     Args:
         names: the host names and addresses of its certificate.
+        valid_days: how long that is valid.
     """
 
-    def __init__(self, *names: str) -> None:
+    def __init__(self, *names: str, valid_days: int = 1) -> None:
         self.certificates = Path(tempfile.mkdtemp(prefix="redispool-test-tls-"))
-        authority = _issue(self.certificates, "ca", None, ())
-        _issue(self.certificates, "server", authority, names)
-        _issue(self.certificates, "client", authority, ())
+        authority = issue_certificate(self.certificates, "ca", None, ())
+        issue_certificate(self.certificates, "server", authority, names, valid_days)
+        issue_certificate(self.certificates, "client", authority, ())
         files = {"tls_ca_cert_file": "ca.pem", "tls_cert_file": "server.pem", "tls_key_file": "server.key"}
         self.tls_port = str(free_port())
         super().__init__(
@@ -294,7 +295,7 @@ class TlsServer(Server):
         shutil.rmtree(self.certificates, ignore_errors=True)
 
 
-def _issue(directory: Path, name: str, issuer: Any, hosts: tuple[str, ...]) -> Any:
+def issue_certificate(directory: Path, name: str, issuer: Any, hosts: tuple[str, ...] = (), valid_days: int = 1) -> Any:
     """A certificate and its key, signed by the issuer; without one, an authority that signs itself."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"redispool test {name}")])
@@ -305,8 +306,8 @@ def _issue(directory: Path, name: str, issuer: Any, hosts: tuple[str, ...]) -> A
         .issuer_name(issuer[0] if issuer else subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(days=2))
+        .not_valid_after(now + dt.timedelta(days=valid_days))
         .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
     )
     if hosts:
