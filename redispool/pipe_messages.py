@@ -20,7 +20,8 @@ _ERRORS: dict[str, type[Exception]] = {
     kind.__name__: kind
     for kind in (
         errors.AccountExists, errors.AcquireTimeout, errors.ConfigError, errors.LeaseLost, errors.NotHeld,
-        errors.PoolEmpty, errors.ProtocolMismatch, errors.RedispoolError, errors.SealError, errors.UnknownAccount,
+        errors.PoolEmpty, errors.ProtocolMismatch, errors.RedispoolError, errors.ReplicationError, errors.SealError,
+        errors.UnknownAccount,
     )
 } | {"redis.ConnectionError": redis.ConnectionError, "redis.TimeoutError": redis.TimeoutError}  # fmt: skip
 _NAMES = {kind: name for name, kind in _ERRORS.items()}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import redis
 
-from redispool.errors import AcquireTimeout, ConfigError, RedispoolError
+from redispool.errors import AcquireTimeout, ConfigError, RedispoolError, ReplicationError
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -32,7 +32,7 @@ class ExitStatus(IntEnum):
 def status_of(error: Exception) -> ExitStatus:
     """The exit status that stands for an error."""
     match error:
-        case AcquireTimeout():
+        case AcquireTimeout() | ReplicationError():
             return ExitStatus.NO_ACCOUNT
         case ConfigError():
             return ExitStatus.USAGE
