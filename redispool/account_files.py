@@ -56,9 +56,11 @@ def load_accounts(path: str | os.PathLike[str]) -> list[Account]:
     - `[account-pool]` sections in Exscript's format: `name = password in base64`; other sections are ignored.
     - CSV (comma, semicolon or tab), whose first line names the columns: `name`, and any of `password`, `password2`,
       `key file`, `key_password`, `max_sessions`, `labels` (`region=eu,tier=2`).
-    - YAML: a list of mappings with these names (or a mapping whose `accounts` is such a list); `labels` is a mapping.
+    - YAML or JSON: a list of mappings with these names (or a mapping whose `accounts` is such a list); `labels` is a
+      mapping.
 
-    A key file is looked for beside the accounts file. Passwords are taken as they stand, with any space around them.
+    With `max_sessions` 0 an account is never locked (`needs_lock=False`). A key file is looked for beside the accounts
+    file. Passwords are taken as they stand, with any space around them.
 
     Args:
         path: the file, in UTF-8.
@@ -68,9 +70,17 @@ def load_accounts(path: str | os.PathLike[str]) -> list[Account]:
     """
     file = Path(path)
     try:
-        text = file.read_bytes().decode("utf-8-sig")
+        content = file.read_bytes()
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
+    return accounts_in(content, file)
+
+
+@discreet
+def accounts_in(content: bytes, file: Path) -> list[Account]:
+    """The accounts that the content of a file lists, as `load_accounts` reads them."""
+    try:
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{file}, line {line}: it is not UTF-8") from None
@@ -86,9 +96,11 @@ def load_accounts(path: str | os.PathLike[str]) -> list[Account]:
 
 def _reader(file: Path, text: str) -> Callable[[str], Iterator[_Row]]:
     """What reads the file's format."""
-    by_suffix = {".csv": _read_csv, ".yaml": _read_yaml, ".yml": _read_yaml}
+    by_suffix = {".csv": _read_csv, ".yaml": _read_yaml, ".yml": _read_yaml, ".json": _read_yaml}
     if reader := by_suffix.get(file.suffix.lower()):
         return reader
+    if re.match(r"\s*(\{|\[\s*[{\]])", text):  # JSON, which is YAML
+        return _read_yaml
     lines = [line.strip() for line in text.splitlines()]
     if any(line.startswith("[") and line.endswith("]") for line in lines):
         return _read_sections
@@ -122,21 +134,21 @@ def _account(row: _Row, folder: Path) -> Account:
         key = PrivateKey.from_file(folder / Path(file).expanduser(), cells.get("key_password", ""))
     elif cells.get("key_password"):
         raise ConfigError("there is a key_password, and no key_file")
+    sessions = _sessions(cells.get("max_sessions") or "1")
     return Account(
         cells["name"],
         cells.get("password", ""),
         cells.get("password2") or None,
         key,
-        max_sessions=_sessions(cells.get("max_sessions") or "1"),
+        sessions > 0,
+        max_sessions=max(sessions, 1),
         labels=_labels(cells.get("labels", "")) if row.labels is None else row.labels,
     )
 
 
 def _sessions(cell: str) -> int:
-    if not (
-        cell.isascii() and cell.isdigit() and len(cell) <= len(str(MAX_SESSIONS)) and 0 < int(cell) <= MAX_SESSIONS
-    ):
-        raise ConfigError(f"max_sessions must be a whole number from 1 to {MAX_SESSIONS}")
+    if not (cell.isascii() and cell.isdigit() and len(cell) <= len(str(MAX_SESSIONS)) and int(cell) <= MAX_SESSIONS):
+        raise ConfigError(f"max_sessions must be a whole number from 1 to {MAX_SESSIONS}, or 0: never locked")
     return int(cell)
 
 
@@ -306,7 +318,11 @@ def _scalar(node: Any) -> str:
         raise _BadLine(
             _line(node), "tags and merge keys are not allowed; put quotes around what has special characters"
         )
-    return "" if _is_null(node) else str(node.value)
+    text = "" if _is_null(node) else str(node.value)
+    try:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")  # JSON escapes some characters in two halves
+    except UnicodeDecodeError:
+        raise _BadLine(_line(node), "half a character is escaped") from None
 
 
 def _yaml_row(item: Any) -> _Row:

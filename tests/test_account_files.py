@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import subprocess
 import sys
 import warnings
@@ -123,9 +124,32 @@ def test_a_yaml_password_is_what_it_looks_like(write):
     assert found == [("007", "0123"), ("no", "yes"), ("c", "1_0"), ("d", "")]
 
 
+@pytest.mark.parametrize("name", ["a.json", "accounts"])
+def test_json_is_understood_with_characters_that_it_escapes_in_halves(write, name):
+    text = json.dumps(
+        {"accounts": [{"name": "a", "password": "\N{KEY}/\t", "labels": {"of": "x,y"}}, {"name": "b"}]}, indent=1
+    )
+    for content in (text, text.replace("/", "\\/")):
+        assert credentials(write(name, content)) == [
+            ("a", "\N{KEY}/\t", None, 1, {"of": "x,y"}),
+            ("b", "", None, 1, {}),
+        ]
+
+
+def test_an_account_of_no_sessions_is_never_locked(write):
+    alice, bob = load_accounts(write("a.csv", "name,max_sessions\nalice,0\nbob,\n"))
+    assert (alice.needs_lock, bob.needs_lock) == (False, True)
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("a.csv", "name,password\n"), ("a.yaml", "[]"), ("a.yaml", "accounts:"), ("a", "[account-pool]\n")],
+    [
+        ("a.csv", "name,password\n"),
+        ("a.yaml", "[]"),
+        ("a.json", "[]"),
+        ("a.yaml", "accounts:"),
+        ("a", "[account-pool]\n"),
+    ],
 )
 def test_a_file_may_list_nobody(write, name, content):
     assert load_accounts(write(name, content)) == []
@@ -142,7 +166,7 @@ BAD = [
     ("a.csv", "name,password\nalice\n", 2, "1 columns, and the first line names 2"),
     ("a.csv", 'name,password\nalice,"s3\n\ncr3t"\nbob,"s3cr3t\n', 5, "quotes"),
     ("a.csv", 'name,password\nalice,"s3cr3t"s3cr3t\n', 2, "quotes"),
-    ("a.csv", "name,max_sessions\nalice,0\n", 2, "max_sessions must be a whole number from 1 to"),
+    ("a.csv", "name,max_sessions\nalice,-1\n", 2, "max_sessions must be a whole number from 1 to"),
     ("a.csv", "name,max_sessions\nalice,s3cr3t\n", 2, "max_sessions must be"),
     ("a.csv", "name,max_sessions\nalice,²\n", 2, "max_sessions must be"),
     ("a.csv", f"name,max_sessions\nalice,{'9' * 5000}\n", 2, "max_sessions must be"),
@@ -162,6 +186,8 @@ BAD = [
     ("a.yaml", "- name: alice\n  password: !!python/object/apply:os.system [s3cr3t]\n", 2, "plain value"),
     ("a.yaml", "- name: alice\n  password: !!python/name:s3cr3t.x ''\n", 2, "not allowed"),
     ("a.yaml", "- &a {name: alice}\n- <<: *a\n  name: bob\n", 2, "not allowed"),
+    ("a.json", '[{"name": "alice",\n"password": "s3cr3t\\ud800"}]', 2, "half a character"),
+    ("a.json", '[{"name": "alice",\n"password": "s3cr3t" "}]', 2, "no valid YAML"),
     ("a.yaml", "- name: alice\n- s3cr3t\n", 2, "mapping is needed"),
     ("a.yaml", "- name: alice\n  labels: s3cr3t\n", 1, "must look like"),
     ("a.yaml", "- name: alice\n  labels: {region: [s3cr3t]}\n", 2, "plain value"),

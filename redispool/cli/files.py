@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 from rich.text import Text
 
-from redispool import Account, load_accounts
-from redispool.cli.options import NAMESPACE, JsonOption, NamespaceOption, PoolArgument, UrlOption
+from redispool import Account
+from redispool.account_files import accounts_in
+from redispool.cli.options import NAMESPACE, JsonOption, NamespaceOption, PoolArgument, UrlOption, plain
 from redispool.cli.site import Report, Site
 from redispool.errors import ConfigError, SealError
 from redispool.protocol.keys import PoolKeys
@@ -24,6 +26,10 @@ from redispool.sealing import seal_from
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from redispool.pool import AccountPool
+    from redispool.protocol.records import Seal
+
+_STDIN = "-"
 _FORMAT = "redispool sealed accounts 1"
 _PAGE = 500
 
@@ -31,7 +37,13 @@ _PAGE = 500
 def import_(
     ctx: typer.Context,
     pool: Annotated[str, typer.Argument(metavar="POOL", help="The pool; one that is not there is made.")],
-    file: Annotated[str, typer.Argument(help="CSV, YAML, Exscript's [account-pool], or what export --sealed wrote.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="CSV, YAML, JSON, Exscript's [account-pool], or what export --sealed wrote; - for standard input.",
+        ),
+    ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check the file.")] = False,
     url: UrlOption = None,
     namespace: NamespaceOption = NAMESPACE,
@@ -42,30 +54,66 @@ def import_(
     JSON: {"added": 3, "updated": 1}; with --dry-run {"valid": 4}.
     """
     report = Report(ctx, as_json)
-    accounts = _sealed_accounts(file) or load_accounts(file)
+    accounts = _read(file)
     if dry_run:
         report.tell({"valid": len(accounts)}, lambda: Text(f"{file} lists {len(accounts)} accounts"))
         return
+    home = Site.at(url, namespace).new_pool(pool)
+    _check_that_none_is_stripped(home, accounts)
     with report.progress("importing") as progress:
-        added = Site.at(url, namespace).new_pool(pool).add_account(accounts, progress=progress)
+        added = home.add_account(accounts, progress=progress)
     updated = len(accounts) - added
     report.tell(
         {"added": added, "updated": updated}, lambda: Text(f"added {added}, updated {updated} in pool {pool!r}")
     )
 
 
-def _sealed_accounts(file: str) -> list[Account] | None:
+def _read(file: str) -> list[Account]:
+    """The accounts of a file, which is read once: it may be a pipe."""
+    try:
+        content = sys.stdin.buffer.read() if file == _STDIN else Path(file).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
+    sealed = _sealed_accounts(file, content)
+    if sealed is not None:
+        return sealed
+    return accounts_in(content, Path("standard input" if file == _STDIN else file))
+
+
+def _sealed_accounts(file: str, content: bytes) -> list[Account] | None:
     """The accounts of a sealed export; None where the file is no such."""
     try:
-        text = Path(file).read_text("utf-8")
-        document = json.loads(text) if text.lstrip().startswith("{") else None
-    except (OSError, ValueError):
-        return None  # load_accounts says what is wrong with it
+        document = json.loads(content) if content.lstrip().startswith(b"{") else None
+    except ValueError:
+        return None  # accounts_in says what is wrong with it
     match document:
         case {"format": format_, "pool": str(pool), "accounts": [*accounts]} if format_ == _FORMAT:
             seal = seal_from(None)
-            return [decode(one["name"], one["record"].encode(), seal, pool, Account) for one in accounts]
+            return [_opened(one, seal, pool, file) for one in accounts]
     return None
+
+
+def _opened(one: Any, seal: Seal | None, pool: str, file: str) -> Account:
+    match one:
+        case {"name": str(name), "record": str(record)}:
+            return decode(name, record.encode(), seal, pool, Account)
+    raise ConfigError(f"{file}: it is no whole export")
+
+
+def _check_that_none_is_stripped(home: AccountPool, accounts: list[Account]) -> None:
+    """A file without secrets, as export writes it, must not take those away that are there."""
+    bare = {account.name for account in accounts if not _has_secrets(account)}
+    there = home.accounts if bare and home.n_accounts() else []
+    for account in there:
+        if account.name in bare and _has_secrets(account):
+            raise ConfigError(
+                f"the file has no credentials for account {account.name!r}, and would take away those that it has; "
+                "redispool add --no-password does that"
+            )
+
+
+def _has_secrets(account: Account) -> bool:
+    return bool(account.password or account.authorization_password or account.key)
 
 
 def export(
@@ -82,7 +130,8 @@ def export(
 ) -> None:
     """List the accounts without secrets, as CSV that 'import' understands; or with sealed credentials, as a backup.
 
-    JSON: a list of objects with name, max_sessions (0: never locked), labels. No key is needed for either.
+    JSON: a list of objects with name, max_sessions (0: never locked), labels; 'import' understands it as well. No key
+    is needed for any.
     """
     site = Site.at(url, namespace)
     site.pool(pool)
@@ -94,9 +143,19 @@ def export(
     else:
         text = _as_csv(_described(name, record) for name, record in records)
     if output is None:
-        sys.stdout.write(text)
+        sys.stdout.write("\n".join(map(plain, text.split("\n"))) if sys.stdout.isatty() else text)
         return
-    with open(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:  # noqa: PTH123
+    try:
+        _write_for_us_alone(output, text)
+    except OSError as error:
+        raise ConfigError(f"{output}: cannot be written: {error.strerror}") from None
+
+
+def _write_for_us_alone(output: str, text: str) -> None:
+    with open(os.open(output, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8") as out:  # noqa: PTH123
+        if stat.S_ISREG(os.fstat(out.fileno()).st_mode):
+            os.fchmod(out.fileno(), 0o600)  # it may have been there, for all to read
+            out.truncate(0)
         out.write(text)
 
 
@@ -134,6 +193,8 @@ def _as_csv(described: Iterator[dict[str, Any]]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["name", "max_sessions", "labels"])
     for one in described:
-        labels = ",".join(f"{name}={value}" for name, value in one["labels"].items())
-        writer.writerow([one["name"], one["max_sessions"] or "", labels])
+        words = [f"{name}={value}" for name, value in one["labels"].items()]
+        if any("," in word or word != word.strip() for word in words):
+            raise ConfigError(f"a label of account {one['name']!r} has a comma or outer spaces: export it with --json")
+        writer.writerow([one["name"], one["max_sessions"], ",".join(words)])
     return out.getvalue()

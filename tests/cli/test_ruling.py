@@ -86,6 +86,52 @@ def test_what_export_lists_import_takes_without_a_secret_in_it(shell, tmp_path):
     assert shell.pool(name="other").get_account_from_name("alice").labels == {"site": "b", "tier": "1"}
 
 
+def test_what_export_lists_as_json_import_takes_from_a_pipe_and_nothing_is_lost(shell):
+    labels = {"site": "b,c", "tier": "1"}
+    shell.pool([Account("alice", "s3cret", labels=labels), Account("bob", "s3cret", needs_lock=False)])
+    listed = shell.says("export", "default", "--json")
+    assert "added 2" in shell.says("import", "other", "-", stdin=listed)
+    alice, bob = shell.pool(name="other").accounts
+    assert (alice.labels, alice.needs_lock, bob.needs_lock) == (labels, True, False)
+    status, output = shell.run("export", "default")
+    assert (status, "--json" in output) == (2, True), output
+
+
+def test_a_file_without_credentials_takes_none_away(shell):
+    pool = shell.pool([Account("alice", "s3cret"), Account("bob")])
+    for file in ("name\nalice\n", "name,password\nbob,\nalice,\n"):
+        status, output = shell.run("import", "default", "-", stdin=file)
+        assert (status, "'alice'" in output) == (2, True), output
+    assert pool.get_account_from_name("alice").get_password() == "s3cret"
+    assert "added 1, updated 1" in shell.says("import", "default", "-", stdin="name,labels\nbob,site=b\ncarol,\n")
+    assert pool.get_account_from_name("bob").labels == {"site": "b"}
+
+
+def test_a_file_is_written_for_us_alone_also_where_there_is_one_for_all(shell, tmp_path):
+    shell.pool(1)
+    (tmp_path / "list").write_text("x" * 1000)
+    (tmp_path / "list").chmod(0o644)
+    shell.says("export", "default", "--output", str(tmp_path / "list"))
+    assert (tmp_path / "list").read_text() == "name,max_sessions,labels\na1,1,\n"
+    assert stat.S_IMODE((tmp_path / "list").stat().st_mode) == 0o600
+    status, output = shell.run("export", "default", "--output", str(tmp_path / "none" / "list"))
+    assert (status, "No such file" in output, "Error" in output) == (2, True, False)
+
+
+def test_names_that_would_steer_the_terminal_do_not_but_a_pipe_has_them(shell):
+    shell.pool([Account("left\N{RIGHT-TO-LEFT OVERRIDE}right")])
+    piped, shown = shell.both("export", "default")
+    assert "\N{RIGHT-TO-LEFT OVERRIDE}" in piped
+    assert "\N{RIGHT-TO-LEFT OVERRIDE}" not in shown
+
+
+@pytest.mark.parametrize("one", [{"nme": "a"}, {"name": "a", "record": 1}, "a"])
+def test_what_is_no_whole_sealed_export_is_said_to_be_none(shell, one):
+    document = {"format": "redispool sealed accounts 1", "pool": "lab", "accounts": [one]}
+    status, output = shell.run("import", "lab", "-", stdin=json.dumps(document))
+    assert (status, "no whole export" in output) == (2, True), output
+
+
 def test_a_sealed_export_is_a_backup_that_opens_with_the_key_only(shell, tmp_path):
     key, backup = Fernet.generate_key().decode(), str(tmp_path / "backup")
     shell.pool([Account("alice", "s3cret")], name="lab", cipher=key)
