@@ -116,7 +116,7 @@ def test_colours_are_for_terminals_only_and_not_for_who_does_not_want_them(shell
 
 
 def test_every_command_explains_itself_within_80_columns_and_says_what_its_json_is(shell):
-    without_json = {"run", "demo", "top"}
+    without_json = {"run", "demo", "top", "web"}
     commands = {command.name or command.callback.__name__: command for command in app.registered_commands}
     assert len(commands) > 20
     for name, command in commands.items():
