@@ -49,6 +49,25 @@ FOREIGN = {
     "keys": from_file("keys", lambda path: seal_from(f"file:{path}")),
     "private key": lambda junk: PrivateKey.from_string(junk.decode("latin-1"), "password"),
 }
+# what each understands, to begin with: atheris sees the branches of Python, and not those of json, re or int
+SEEDS = {
+    "grant": b"granted\nhost:1:ab\na1\n7\n1700000000000\n1700000060000\n1\n{}",
+    "lease": b"a1\nbob\n7\n1700000000000\nreserved: why",
+    "quarantine": b"bob\n1700000000000\nlocked out",
+    "waiter": b'box\nbob\n60000\n1700000000000\na1\n{"count":2,"exclude":["a2"],"prefer":true}',
+    "event": b"1700000000000-1",
+    "policy": b'{"cooldown":5000,"cleanup":true}',
+    "route": b'{"match":[{"glob":"lab-*"},{"network":"10.0.0.0/8"},{"regex":"^a","ignore_case":true}],"pool":"lab"}',
+    "message": b'{"id":1,"do":"acquire","account":"a1","timeout":1.5}',
+    "log": b"1700000000000-1",
+    "record": b'{"password":"x","password2":"y","key":{"type":"rsa","text":"t"},"labels":{"a":"b"},"max_sessions":2}',
+    "url": b"rediss+sentinel://ann:p%40w@[::1]:26379,h/service/0?sentinel_password=x&socket_timeout=1&ssl_cert_reqs=none",
+    "accounts.csv": b'name,password,password2,max_sessions,labels\na1,"x,y",,2,"site=east,tier=2"\n',
+    "accounts.cfg": b"[account-pool]\na1=eA==\na2 = eA==\n  eA==\n[other]\nx=y\n",
+    "accounts.yaml": b"accounts:\n- name: a1\n  password: 'x'\n  labels: {site: east}\n- {name: a2, max_sessions: 2}\n",
+    "keys": b"# newest\ncw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=\n",
+    "private key": b"-----BEGIN EC PRIVATE KEY-----\nDEK-Info: AES-128-CBC,00\n\nAAAA\n-----END EC PRIVATE KEY-----\n",
+}
 
 
 def main() -> None:
@@ -62,7 +81,9 @@ def main() -> None:
         with suppress(allowed):
             FOREIGN[name](junk)
 
-    atheris.Setup([sys.argv[0], *sys.argv[2:]], attempt)
+    corpus = Path(tempfile.mkdtemp(prefix="redispool-fuzz-"))
+    (corpus / "seed").write_bytes(SEEDS[name])
+    atheris.Setup([sys.argv[0], *sys.argv[2:], str(corpus)], attempt)
     atheris.Fuzz()
 
 
