@@ -154,8 +154,14 @@ class Account(LoginKeywords):
             self.acquire()
         return self
 
-    def __exit__(self, *_exception: object) -> None:
+    def __exit__(self, _kind: object, error: object, _trace: object) -> None:
+        self.note_failure(error)
         self.release()
+
+    def note_failure(self, error: object) -> None:
+        """Remember that a block in which the account is held raised: who was to clean the account has not done so."""
+        if error is not None and self._lease is not None:
+            self._lease.failed = True
 
     def context(self) -> AccountContext:
         """For a `with` block around an already acquired account: it is released at the end.
@@ -336,7 +342,8 @@ class AccountContext:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_exception: object) -> None:
+    def __exit__(self, _kind: object, error: object, _trace: object) -> None:
+        self._account.note_failure(error)
         if self._releases:
             self._account.release()
 
@@ -362,7 +369,5 @@ class AccountContext:
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "name": check_account_name,
     "password": discreet(lambda value: check_text("the password", value)),
-    "authorization_password": discreet(
-        lambda value: value is None or check_text("the authorization password", value)
-    ),
+    "authorization_password": discreet(lambda value: value is None or check_text("the authorization password", value)),
 }

@@ -47,7 +47,7 @@ _WORKING = (
 )
 _LEASES = (
     "meta rotation* places* idle:* lock:* leases held owner:* queue* requests alive:* cooling surplus rest quarantine "
-    "health dirty choices carriers:* last:* asking:* told:* replicated events "
+    "health dirty reserved choices carriers:* last:* asking:* told:* replicated events "
 )
 
 ROLES = {

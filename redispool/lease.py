@@ -41,8 +41,9 @@ class Lease:
     """
 
     __slots__ = (
-        "__weakref__", "_home", "_lost", "_lost_event", "account", "acquired_at", "anchored", "dropped", "expires_at",
-        "fence", "owner", "pid", "released", "renew_at", "token", "ttl", "unanswered", "valid_until",
+        "__weakref__", "_home", "_lost", "_lost_event", "account", "acquired_at", "anchored", "cleans", "dropped",
+        "expires_at", "failed", "fence", "owner", "pid", "released", "renew_at", "token", "ttl", "unanswered",
+        "valid_until",
     )  # fmt: skip
 
     def __init__(self, grant: Grant, owner: str, ttl: float, pid: int, home: LeaseHome) -> None:
@@ -60,6 +61,8 @@ class Lease:
         self.unanswered = False  # a release was sent, and nobody knows whether it was executed
         self.anchored = False  # somebody can release it without its handle
         self.dropped = False  # and its handle is gone
+        self.cleans = False  # its holder is to clean the account
+        self.failed = False  # the block or the code that had the handle came to a bad end
         self._home = home
         self._lost = False
         self._lost_event: Event | None = None
@@ -122,7 +125,7 @@ class Handle(Account):
         lease = getattr(self, "_lease", None)
         if lease is None or lease.released or lease.pid != os.getpid():  # a forked child's copies are the parent's
             return
-        lease.dropped = True
+        lease.dropped = lease.failed = True
         if not lease.anchored:
             lease.home.abandon(lease)  # first, for the warning may be turned into an error
             warnings.warn(

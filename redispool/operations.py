@@ -179,7 +179,11 @@ class Operations(Roster[H]):
         )
 
     def _lease_of(self, grant: Grant, request: Request) -> Lease | None:
-        return Lease(grant, request.owner, request.ttl, os.getpid(), self._face()) if grant.token else None
+        if not grant.token:
+            return None
+        lease = Lease(grant, request.owner, request.ttl, os.getpid(), self._face())
+        lease.cleans = request.choice == CLEANUP
+        return lease
 
     def _handle(self, grant: Grant, request: Request, owner: Any) -> H:
         handle = decode(grant.account, grant.record, self._seal, self.name, self._handle_type)
@@ -237,7 +241,10 @@ class Operations(Roster[H]):
         self._keeper().forget(lease)
         valid_until = float("-inf") if lease.lost else lease.valid_until
         try:
-            yield from self.flows.release(lease.token, valid_until, cooldown, patience, sent_before=lease.unanswered)
+            yield from self.flows.release(
+                lease.token, valid_until, cooldown, patience,
+                sent_before=lease.unanswered, undone=lease.cleans and lease.failed,
+            )  # fmt: skip
         except LeaseLost:
             lease.valid_until = float("-inf")  # whoever ended it, it is lost
             lease.anchored = True  # its handle leaves nothing behind that could be given back

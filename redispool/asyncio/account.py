@@ -54,7 +54,8 @@ class Account(blocking.Account):
             await self.acquire()
         return self
 
-    async def __aexit__(self, *_exception: object) -> None:
+    async def __aexit__(self, _kind: object, error: object, _trace: object) -> None:
+        self.note_failure(error)
         await self.release()
 
     @asynccontextmanager
@@ -62,6 +63,9 @@ class Account(blocking.Account):
         """For an `async with` block around an already acquired account: it is released at the end."""
         try:
             yield self
+        except BaseException as error:
+            self.note_failure(error)
+            raise
         finally:
             await self.release()
 

@@ -211,9 +211,10 @@ class AccountPool:
     ) -> Handle:
         """Wait for an account that was released in a pool with `cleanup=True`, to make it ready for the next user.
 
-        Released, it goes to the others; if the cleaner dies, it goes to the next cleaner.
+        Released, it goes to the others; if the cleaner dies, or its `with` block raises, it goes to the next cleaner.
 
         Raises:
+            ConfigError: the pool has no `cleanup=True`, so that nothing is to be cleaned.
             AcquireTimeout, PoolEmpty: see `acquire_account`.
         """
         return await self.run(self._operations.acquire_to_clean(owner, timeout, ttl))

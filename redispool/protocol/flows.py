@@ -222,8 +222,9 @@ class LeaseFlows:
             _, (cursor,) = yield from self.channel.call(scripts.CHOOSE, choice, cursor, _MOST_CHOICES)
             if cursor == b"full":
                 raise ConfigError(
-                    f"pool {self.channel.keys.pool!r} has been asked for {_MOST_CHOICES} different choices of labels; "
-                    "ask for fewer labels at a time"
+                    f"pool {self.channel.keys.pool!r} has been asked for {_MOST_CHOICES} different choices of labels, "
+                    "and remembers each: ask for fewer labels at a time, put accounts that are chosen by name into a "
+                    "pool of their own, or have reset() forget the choices and add the accounts anew"
                 )
             if cursor == b"0":
                 return
@@ -235,19 +236,24 @@ class LeaseFlows:
 
     def _in_vain(self, request: Request, kind: bytes, most: int = 0) -> RedispoolError:
         pool = self.channel.keys.pool
-        if kind == b"empty":
-            return PoolEmpty(f"account pool {pool!r} is empty; add accounts with add_account()")
-        if kind == b"exhausted":
-            return PoolExhausted(
+        errors: dict[bytes, RedispoolError] = {
+            b"empty": PoolEmpty(f"account pool {pool!r} is empty; add accounts with add_account()"),
+            b"exhausted": PoolExhausted(
                 f"{request} of pool {pool!r} cannot be had: all of them are quarantined; restore() one"
-            )
-        if kind == b"too many":
-            return ConfigError(f"{request} of pool {pool!r} cannot be had at once: {most} is the most there can be")
-        if kind == b"unknown" and request.choice:
-            return PoolEmpty(f"{request} cannot be had: no account of pool {pool!r} carries these labels")
-        if kind == b"unknown":
-            return self.channel.unknown(request.account)
-        return ProtocolMismatch(f"unexpected reply {kind!r} of the acquire script")
+            ),
+            b"too many": ConfigError(
+                f"{request} of pool {pool!r} cannot be had at once: {most} is the most there can be"
+            ),
+            b"no cleanup": ConfigError(
+                f"nothing is to be cleaned in pool {pool!r}, as accounts go from one user to the next; "
+                "let them be cleaned in between with configure(cleanup=True)"
+            ),
+            b"unknown": PoolEmpty(f"{request} cannot be had: no account of pool {pool!r} carries these labels")
+            if request.choice
+            else self.channel.unknown(request.account),
+        }
+        unexpected = ProtocolMismatch(f"unexpected reply {kind!r} of the acquire script")
+        return errors.get(kind, unexpected)
 
     def release(
         self,
@@ -257,6 +263,7 @@ class LeaseFlows:
         patience: float | None = None,
         *,
         sent_before: bool = False,
+        undone: bool = False,
     ) -> Flow[None]:
         """Give an account back.
 
@@ -266,12 +273,13 @@ class LeaseFlows:
             cooldown: seconds that the seat rests; None for the pool's own.
             patience: seconds to ride out an outage; None: the channel's.
             sent_before: whether that was asked already, and not answered.
+            undone: whether it was to be cleaned, and was not.
 
         Raises:
             LeaseLost: it had ended before.
         """
         started, unanswered = self.channel.clock(), self.channel.unanswered
-        rest = "" if cooldown is None else milliseconds(cooldown)
+        rest = "undone" if undone else "" if cooldown is None else milliseconds(cooldown)
         try:
             _, reply = yield from self.channel.call(scripts.RELEASE, rest, token, patience=patience)
         except (Exception, GeneratorExit):

@@ -32,6 +32,7 @@ of a pool's keys from the first one, `meta` (see `lua/shared/open.lua`):
 | `NS:{POOL}:asking:OWNER` | zset, PX | the owner's waiting tokens, where the policy limits what one owner has |
 | `NS:{POOL}:told:TOKEN` | string, PX | the answer to a report or a release by force, should it be sent twice |
 | `NS:{POOL}:replicated` | string, PX | written last where `min_replicas` counts, for replicas to confirm |
+| `NS:{POOL}:reserved` | set | the accounts that are reserved, and some that were |
 | `NS:{POOL}:events` | stream, capped | what happened: the audit trail |
 | `NS:pools` | set | the pools of the namespace |
 | `NS:routes` | list | the routing rules that all hosts share |

@@ -10,6 +10,7 @@ from redispool.errors import ConfigError, NotHeld, ProtocolMismatch
 from redispool.protocol import scripts
 from redispool.protocol.commands import Flow, Plain
 from redispool.protocol.foreign import understood
+from redispool.protocol.keys import pools_key
 from redispool.protocol.requests import Grant, read_grant
 
 if TYPE_CHECKING:
@@ -158,6 +159,8 @@ class OversightFlows:
     def configure(self, policy: Mapping[str, Any]) -> Flow[Mapping[str, Any]]:
         """Set values of the pool's policy, False for none; all of it."""
         _, (text,) = yield from self.channel.call(scripts.CONFIGURE, json.dumps(policy))
+        keys = self.channel.keys  # a pool that has rules is one, though it may have no accounts yet
+        yield from self.channel.send(Plain(("SADD", pools_key(keys.namespace), keys.pool)))
         return _read_json(text)
 
     def report(

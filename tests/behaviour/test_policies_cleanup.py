@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from redispool import Account, AcquireTimeout, NotHeld, PoolEmpty
+from redispool import Account, AcquireTimeout, ConfigError, NotHeld, PoolEmpty
 from tests.conftest import wait_until
 
 
@@ -220,3 +220,59 @@ def test_releasing_twice_cleans_once(make_pool):
     with pytest.raises(NotHeld):
         cleaner.release()
     assert pool.status().free == 1
+
+
+@pytest.mark.parametrize("timeout", [None, 0, 5])
+def test_a_pool_without_the_rule_says_so_at_once(make_pool, timeout):
+    pool = make_pool(1)
+    with pytest.raises(ConfigError, match=r"configure\(cleanup=True\)"):
+        pool.acquire_for_cleanup(timeout=timeout)
+    assert (pool.status().held, pool.status().waiting) == (0, 0)
+    pool.configure(cleanup=True)
+    pool.acquire_account().release()
+    pool.acquire_for_cleanup(timeout=0).release()
+
+
+def test_a_cleaner_who_waits_when_the_rule_is_dropped_is_told(make_pool, cleaner_waits):
+    pool = make_pool(1, cleanup=True)
+    cleaner = cleaner_waits(pool)
+    pool.configure(cleanup=None)
+    with pytest.raises(ConfigError, match="cleanup"):
+        cleaner.result(1)
+
+
+def test_a_cleaner_whose_block_raises_has_not_cleaned(make_pool):
+    pool = make_pool(1, cleanup=True)
+    pool.acquire_account().release()
+    for in_context in (False, True):
+        cleaner = pool.acquire_for_cleanup(timeout=0)
+        with pytest.raises(KeyError), cleaner.context() if in_context else cleaner:
+            raise KeyError
+        assert (pool.status().to_clean, pool.status().free, pool.status().held) == (1, 0, 0)
+    with pool.acquire_for_cleanup(timeout=0):
+        pass
+    assert (pool.status().to_clean, pool.status().free) == (0, 1)
+    with pytest.raises(KeyError), pool.acquire_account():  # who only uses it has used it
+        raise KeyError
+    assert pool.status().to_clean == 1
+
+
+def test_a_cleaner_who_drops_the_account_has_not_cleaned(make_pool):
+    pool = make_pool(1, cleanup=True)
+    pool.acquire_account().release()
+    dropped = [pool.acquire_for_cleanup(timeout=0)]
+    with pytest.warns(ResourceWarning):
+        dropped.clear()
+    wait_until(lambda: pool.status().held == 0)
+    assert (pool.status().to_clean, pool.status().free) == (1, 0)
+
+
+def test_those_who_wait_in_a_pool_that_is_emptied_are_all_told(make_pool, cleaner_waits, queue_up):
+    pool = make_pool([Account("a1", labels={"site": "x"})], cleanup=True)
+    held = pool.acquire_account()
+    waiters = [cleaner_waits(pool), queue_up(pool), queue_up(pool, labels={"site": "x"}), queue_up(pool, "a1")]
+    pool.remove_account("a1")
+    for waiter in waiters:
+        with pytest.raises(PoolEmpty):
+            waiter.result(1)
+    held.release()

@@ -142,6 +142,12 @@ def test_a_rule_that_makes_no_sense_changes_nothing(make_pool, wrong):
     assert (pool.status().policy, len(pool)) == ({"max_failures": 7}, 1)
 
 
+def test_a_pool_that_has_only_rules_is_known(make_pool, client):
+    pool = make_pool(cooldown=5)
+    assert pool.status().accounts == 0
+    assert client.sismember("redispool:pools", pool.name)
+
+
 def test_an_unknown_rule_is_a_type_error(make_pool):
     pool = make_pool(1)
     with pytest.raises(TypeError, match="max_age"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from redispool import Account, AcquireTimeout, ConfigError, LeaseLost, PoolEmpty, PoolExhausted
@@ -166,6 +168,27 @@ def test_who_waits_for_a_restore_of_several_holds_up_nobody(make_pool, queue_up_
     pool.acquire_account(timeout=0).release()
     pool.restore("a2")
     release(*for_two.result(5))
+
+
+@pytest.mark.parametrize("labels", [None, EU], ids=["any", "labels"])
+def test_who_lacks_what_is_reserved_holds_up_nobody_until_that_ends(make_pool, queue_up, queue_up_for, labels):
+    pool = make_pool([Account(f"e{n}", labels=EU) for n in range(3)])
+    held = pool.acquire_account("e1")
+    for_three = queue_up_for(pool, 3, labels=labels)
+    behind = queue_up(pool, labels=labels)  # e0 and e2 are free, and kept
+    pool.reserve("e0", "alice", time.time() + 3600, "for days", force=True)
+    release(behind.result(1))
+    release(pool.acquire_account(timeout=0, labels=labels))
+    held.set_name("e9")
+    pool.get_account_from_name("e0").set_name("e8")
+    release(pool.acquire_account(timeout=0, labels=labels), held)
+    assert not for_three.done()
+    one = pool.acquire_account(timeout=0, labels=labels)
+    pool.release("e8", "alice")
+    with pytest.raises(AcquireTimeout):  # it is back, and so all that is free is kept for who was first
+        pool.acquire_account(timeout=0, labels=labels)
+    release(one)
+    release(*for_three.result(5))
 
 
 def test_several_with_labels_and_without_some(make_pool):

@@ -171,7 +171,7 @@ OVERSIGHT = [
     ),
     Case(
         "configure", "configure", lambda stage: stage.oversight.configure({"cooldown": 5}),
-        [("configure", [b'{"cooldown":5}'])], {"cooldown": 5},
+        [("configure", [b'{"cooldown":5}']), ("SADD", 1)], {"cooldown": 5},
     ),
     Case("note", "note", lambda stage: stage.oversight.note("routed", "why"), [("note", [])], None),
     Case(

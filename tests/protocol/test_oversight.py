@@ -96,7 +96,7 @@ def test_releasing_what_the_owner_does_not_hold_says_who_does(stage, holder, say
 
 def test_a_policy_that_redispool_did_not_write_is_a_mismatch(stage):
     with pytest.raises(ProtocolMismatch):
-        stage.play(stage.oversight.configure({}), ("configure", [b"[1]"]))
+        stage.play(stage.oversight.configure({}), ("configure", [b"[1]"]), ("SADD", 1))
 
 
 def test_the_rate_of_hand_outs_needs_two_of_them():

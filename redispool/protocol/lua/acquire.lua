@@ -92,4 +92,6 @@ if policy.max_per_owner then -- who gives an account back makes it ask again
   redis.call('ZADD', ASKING .. request.owner, 'NX', now, request.token)
   redis.call('PEXPIRE', ASKING .. request.owner, 86400000)
 end
-return wait(queue, more, extras and is_free(request))
+local restless = extras and is_free(request)
+-- who has a priority may be before those who barred him, now that he stands in line: he asks again at once
+return wait(queue, more or restless and ARGV[11] == '' and tonumber(ARGV[10]) > 0, restless)

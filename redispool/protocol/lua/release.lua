@@ -1,6 +1,6 @@
 -- Guarantees: each token's lease is over, and its seat is with the first waiter, in the rotation, or resting; others' leases are untouched.
 -- Returns for each token 1 (released now) or 0 (it held nothing any more).
--- ARGV[3] cooldown ms, '' for the pool's, [4...] tokens
+-- ARGV[3] cooldown ms, '' for the pool's, 'undone' if a cleaner did not clean, [4...] tokens
 --@include held
 -- The common cases first, before all that the others need is even defined: one simple account, for which nobody waits,
 -- or of those who wait for any account the first is there to take it.
@@ -32,7 +32,7 @@ if record and anyone_waits and redis.call('EXISTS', QUEUE .. ':' .. name) == 0 t
 end
 
 --@include leases
-local cooldown = tonumber(ARGV[3])
+local cooldown, event = tonumber(ARGV[3]), ARGV[3] == 'undone' and 'returned' or nil
 local released = {}
-for i = 4, #ARGV do released[#released + 1] = give_back(ARGV[i], cooldown) and 1 or 0 end
+for i = 4, #ARGV do released[#released + 1] = give_back(ARGV[i], cooldown, event) and 1 or 0 end
 return released

@@ -23,7 +23,8 @@ for i = 3, #ARGV, 2 do
   if redis.call('HEXISTS', ACCOUNTS, ARGV[i]) == 0 then dismiss(queue_of(ARGV[i]), emptied and 'empty' or 'unknown') end
 end
 if emptied then
-  dismiss(QUEUE, 'empty')
+  for _, queue in ipairs({QUEUE, queue_of(CLEANUP)}) do dismiss(queue, 'empty') end
+  for choice in pairs(labels) do dismiss(queue_of(choice), 'empty') end
 elseif extras then
   wake_hopeless(QUEUE) -- what is left may be quarantined, or fewer than somebody wants
   for choice in pairs(labels) do wake_hopeless(queue_of(choice)) end

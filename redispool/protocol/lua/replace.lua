@@ -39,6 +39,7 @@ local function move_field(hash_key, field, new_field)
 end
 if extras then
   for _, index in ipairs({SURPLUS, QUARANTINE, REST}) do move_field(index, name, new_name) end
+  if redis.call('SREM', RESERVED, name) == 1 then redis.call('SADD', RESERVED, new_name) end
   for _, what in ipairs({'failures:', 'uses:'}) do move_field(HEALTH, what .. name, what .. new_name) end
 end
 if redis.call('EXISTS', IDLE .. name) == 1 then redis.call('RENAME', IDLE .. name, IDLE .. new_name) end

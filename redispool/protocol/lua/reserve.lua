@@ -25,6 +25,8 @@ for number = 1, last do
 end
 if #before == 2 + sessions then return before end
 
+need_extras()
+redis.call('SADD', RESERVED, name)
 withdraw(name, record)
 local reply = {'granted', now}
 for number = 1, last do
@@ -43,4 +45,6 @@ for number = 1, last do
   if number <= sessions then reply[#reply + 1] = grant(request, token_of(request, number), seat, record) end
 end
 record_event('reserved', name, caller, 0, 'for ' .. owner .. (ARGV[7] ~= '' and ': ' .. ARGV[7] or ''))
+tell_next(QUEUE) -- who waits for several may hold up nobody any more
+for _, choice in ipairs(choices_of(record)) do tell_next(queue_of(choice)) end
 return reply

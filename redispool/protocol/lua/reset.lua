@@ -26,7 +26,7 @@ if left == 0 then
     redis.call('DEL', ROTATION .. choice, PLACES .. choice, CARRIERS .. choice)
   end
   dismiss(queue_of(CLEANUP), 'empty')
-  redis.call('DEL', ROTATION, PLACES, HASHES, HELD, COOLING, SURPLUS, QUEUE, REQUESTS, QUARANTINE, REST, HEALTH, DIRTY, CHOICES)
+  redis.call('DEL', ROTATION, PLACES, HASHES, HELD, COOLING, SURPLUS, QUEUE, REQUESTS, QUARANTINE, REST, HEALTH, DIRTY, CHOICES, RESERVED)
   redis.call('HSET', META, 'version', ARGV[1], 'free', 0)
   record_event('reset', '', caller, 0)
   if ARGV[3] == '1' then redis.call('DEL', META, EVENTS) end

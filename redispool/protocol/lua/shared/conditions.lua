@@ -24,18 +24,40 @@ local function rest_account(name, record, back_at)
   for _, seat in ipairs(withdraw(name, record)) do rest(seat, back_at) end
 end
 
--- Whether so many healthy ones are among those that carry the labels; a crowd is taken to have them.
-local function has_healthy(request, count)
-  local carriers = CARRIERS .. request.want
+-- Whether so many healthy ones are among those that carry the labels, but for some; a crowd is taken to have them.
+local function has_healthy(choice, count, but)
+  local carriers = CARRIERS .. choice
   local size = redis.call('SCARD', carriers)
-  if size > CROWD or size - redis.call('HLEN', QUARANTINE) >= count + #(request.options.exclude or NONE) then return true end
-  local excluded, healthy = {}, 0
-  for _, name in ipairs(request.options.exclude or NONE) do excluded[name] = true end
+  if size > CROWD or size - redis.call('HLEN', QUARANTINE) >= count + #but then return true end
+  local left_out, healthy = {}, 0
+  for _, name in ipairs(but) do left_out[name] = true end
   for _, name in ipairs(redis.call('SRANDMEMBER', carriers, CROWD)) do
-    if not excluded[name] and redis.call('HEXISTS', QUARANTINE, name) == 0 then healthy = healthy + 1 end
+    if not left_out[name] and redis.call('HEXISTS', QUARANTINE, name) == 0 then healthy = healthy + 1 end
     if healthy == count then return true end
   end
   return false
+end
+
+-- Whether leases in progress are all that somebody lacks who wants several: enough is neither quarantined nor reserved.
+local function is_in_reach(request)
+  local options, but = request.options, {}
+  for _, name in ipairs(options.exclude or NONE) do but[#but + 1] = name end
+  for _, name in ipairs(redis.call('SRANDMEMBER', RESERVED, CROWD)) do
+    local _, _, _, _, purpose = lease_of(redis.call('GET', LOCK .. name) or '')
+    if not purpose or string.sub(purpose, 1, 8) ~= 'reserved' then
+      redis.call('SREM', RESERVED, name) -- it was
+    else
+      local is_excluded = false
+      for _, other in ipairs(options.exclude or NONE) do is_excluded = is_excluded or other == name end
+      if not is_excluded then but[#but + 1] = name end
+    end
+  end
+  if request.want ~= '' then return has_healthy(request.want, options.count, but) end
+  local there = redis.call('LLEN', MEMBERS) - redis.call('HLEN', QUARANTINE)
+  for _, name in ipairs(but) do
+    if redis.call('HEXISTS', ACCOUNTS, name) == 1 and redis.call('HEXISTS', QUARANTINE, name) == 0 then there = there - 1 end
+  end
+  return there >= options.count
 end
 
 -- Why it is in vain to wait for accounts in turn, all or with labels: 'unknown', 'exhausted', or 'too many' and how many there are.
@@ -55,14 +77,14 @@ local function in_vain_for_any(request, patient)
   local allowed = math.min(most, policy.max_per_owner or most)
   if count > allowed then return 'too many', allowed end
   if patient or out == 0 then return nil end
-  if healthy < count or by_labels and not has_healthy(request, count) then return 'exhausted' end
+  if healthy < count or by_labels and not has_healthy(request.want, count, options.exclude or NONE) then return 'exhausted' end
 end
 
 -- Why it is in vain to wait for what is asked; nil where it may come. Who is patient waits for what is quarantined.
 local function in_vain(request, patient)
   if redis.call('EXISTS', MEMBERS) == 0 then return 'empty' end
   local want = request.want
-  if want == CLEANUP then return nil end
+  if want == CLEANUP then return not policy.cleanup and 'no cleanup' or nil end
   if want == '' or string.sub(want, 1, 1) == '\t' then
     if want == '' and not extras then return nil end
     return in_vain_for_any(request, patient)

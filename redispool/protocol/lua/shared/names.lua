@@ -4,4 +4,4 @@
 local HASHES, IDLE, SURPLUS = POOL .. 'hashes', POOL .. 'idle:', POOL .. 'surplus'
 local QUARANTINE, REST, HEALTH, DIRTY = POOL .. 'quarantine', POOL .. 'rest', POOL .. 'health', POOL .. 'dirty'
 local CHOICES, CARRIERS, LAST = POOL .. 'choices', POOL .. 'carriers:', POOL .. 'last:'
-local ASKING, TOLD = POOL .. 'asking:', POOL .. 'told:'
+local ASKING, TOLD, RESERVED = POOL .. 'asking:', POOL .. 'told:', POOL .. 'reserved'

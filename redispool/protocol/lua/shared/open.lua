@@ -17,7 +17,7 @@ if string.sub(ARGV[2], 1, 1) == '1' then
   local wanted = {
     meta = 'hash', members = 'list', rotation = 'list', places = 'hash', accounts = 'hash', hashes = 'hash', leases = 'zset',
     held = 'hash', cooling = 'zset', surplus = 'hash', queue = 'zset', requests = 'hash', events = 'stream', choices = 'hash',
-    quarantine = 'hash', rest = 'hash', health = 'hash', dirty = 'zset',
+    quarantine = 'hash', rest = 'hash', health = 'hash', dirty = 'zset', reserved = 'set',
   }
   for name, kind in pairs(wanted) do
     local found = redis.call('TYPE', POOL .. name).ok

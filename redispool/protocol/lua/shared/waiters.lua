@@ -6,10 +6,10 @@ local PASSED = 512 -- waiters that may not have an account, and are passed over 
 -- Whether a waiter can be served by one hand-off; one who wants several asks again when there are enough.
 local function wants_several(request) return (request.options.count or 1) > 1 end
 
--- Whether a waiter is to have the account; who waits for a restore, and not just for his turn, holds up nobody.
+-- Whether a waiter is to have the account; who waits for a restore, or for what is reserved, and not just for his turn, holds up nobody.
 local function is_for(request, name, alone)
   if not may_take(request, name) then return false end
-  return not wants_several(request) or not alone and not (request.options.patient and in_vain(request, false))
+  return not wants_several(request) or not alone and is_in_reach(request)
 end
 
 -- The first living waiter in the queues who may have the account ('alone': of those who want but one); the second result
