@@ -49,7 +49,7 @@ KINDS: dict[str, Callable[[str], Any]] = {
     "float": float,
     "tuple[int, ...]": lambda text: tuple(int(part) for part in text.split(",")),
 }
-SIZES = {one.name: one for one in fields(Settings) if one.name not in {"url", "prefix", "private"}}
+SIZES = {one.name: one for one in fields(Settings) if one.name not in {"url", "prefix"}}
 
 
 def arguments() -> argparse.Namespace:
@@ -88,7 +88,7 @@ def main() -> None:
     sizes = {**given.preset, **{name: value for name in SIZES if (value := getattr(given, name)) is not None}}
     with ExitStack() as stack:
         url = given.url or stack.enter_context(private_server())
-        settings = Settings(url, stack.enter_context(swept_prefix(url)), given.url is None, **sizes)
+        settings = Settings(url, stack.enter_context(swept_prefix(url)), **sizes)
         start = time.monotonic()
         figures = run(given, settings, console)
         console.print(table(figures), targets(figures))
@@ -97,7 +97,7 @@ def main() -> None:
             with redis.Redis.from_url(url) as client:
                 given.json.write_text(json.dumps(document(figures, settings, client), indent=2), encoding="utf-8")
         if given.plot is not None:
-            from benchmark.plot import draw
+            from benchmark.plot import draw  # noqa: PLC0415 - matplotlib takes its time to load
 
             draw(figures, given.plot)
 

@@ -8,34 +8,39 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
-pytest.importorskip("redis_lock", reason="a peer is missing: pip install 'redispool[bench]'")
-pytest.importorskip("redis_semaphore", reason="a peer is missing: pip install 'redispool[bench]'")
+for module in ("redis_lock", "redis_semaphore", "pottery", "Exscript", "matplotlib"):
+    pytest.importorskip(module, reason="something is missing: pip install 'redispool[bench]'")
 
-SCRIPT = Path(__file__).parent.parent / "scripts" / "bench.py"
+ROOT = Path(__file__).parent.parent
 TINY = (
-    "--rounds=2", "--cycles=10", "--contenders=3", "--contended-rounds=1", "--quota=2", "--flat-out-seconds=0.1",
-    "--threads=2", "--handoff-seconds=0.3", "--accounts=300", "--batches=2",
+    "--rounds=2", "--cycles=10", "--contenders=3", "--contended-rounds=1", "--quota=2", "--flat-out-rounds=1",
+    "--flat-out-seconds=0.1", "--waiters=6", "--handoff-rounds=1", "--handoff-seconds=0.3", "--crowds=2,8",
+    "--crowd-accounts=1,2", "--crowd-seconds=0.2", "--pool-sizes=10,300", "--batches=2", "--accounts=300",
+    "--queue-sizes=10", "--lease-sizes=100", "--memory-accounts=300", "--memory-leases=50", "--memory-waiters=50",
+    "--memory-threads=5", "--task-counts=1,10", "--task-cycles=20", "--task-waiters=100", "--storm=5",
+    "--batch-sizes=5", "--batch-rounds=1", "--cluster-pools=3", "--cluster-rounds=1", "--cluster-cycles=2",
 )  # fmt: skip
 PEERS = {
-    "redis-py Lock",
-    "two trivial EVALSHA",
-    "SET NX + compare-and-delete",
-    "python-redis-lock",
-    "py-redis-semaphore",
-}
-CONTENDING = {"python-redis-lock", "py-redis-semaphore", "redis-py Lock"}
+    "redis-py Lock", "two trivial EVALSHA", "SET NX + compare-and-delete", "python-redis-lock", "py-redis-semaphore",
+    "pottery Redlock", "Exscript's pool, in one process",
+}  # fmt: skip
+CONTENDING = {"python-redis-lock", "py-redis-semaphore", "redis-py Lock", "pottery Redlock"}
 BLOCKING = {"redispool", "python-redis-lock", "py-redis-semaphore"}
+CROWDS = {"2 contenders, a thread in each of 2 processes", "8 contenders, tasks in 3 processes"}
+TASKS = {"1 tasks at one time", "10 tasks at one time"}
+WAYS = {"acquire_accounts", "acquire_account, pipelined by asyncio"}
 FIGURES = {
     "uncontended: speed against": PEERS,
     "uncontended: cost in two trivial EVALSHA": {
         "server time in scripts", "server CPU, network included", "client CPU",
     },
     "uncontended: one cycle of redispool": {
-        "script calls", "commands within the scripts", "wall time", "client CPU", "server time in scripts",
-        "the same of two trivial EVALSHA",
+        "script calls", "commands within the scripts", "wall time", "client CPU", "server CPU",
+        "server CPU of two trivial EVALSHA", "server time in scripts", "time in scripts of two trivial EVALSHA",
     },
     "3 contenders, 2 turns each: speed against": CONTENDING,
     "3 contenders, as many turns as they get: speed against": CONTENDING,
@@ -44,52 +49,98 @@ FIGURES = {
     "hand-off to one of 6 waiters at rest, p99 in round trips from rest": BLOCKING,
     "hand-off to one of 6 waiters at rest, p99 in round trips without rest": {"redispool"},
     "Jain's index over 6 waiters": BLOCKING,
-    "server time per script, 300 accounts against 10": {"acquire", "release"},
-    "adding accounts in bulk": {"300 accounts", "accounts in a second"},
+    "longest wait over the mean, 6 waiters": BLOCKING,
+    "accounts: 1; turns a second": CROWDS,
+    "accounts: 1; hand-off, p50": CROWDS,
+    "accounts: 1; hand-off, p99": CROWDS,
+    "accounts: 2; turns a second": CROWDS,
+    "accounts: 2; hand-off, p50": {"8 contenders, tasks in 3 processes"},
+    "accounts: 2; hand-off, p99": {"8 contenders, tasks in 3 processes"},
+    "asyncio, no task waits: cycles a second": TASKS,
+    "asyncio, no task waits: client CPU of a cycle": TASKS,
+    "asyncio, no task waits: server CPU of a cycle": TASKS,
+    "100 asyncio tasks that wait for 50 accounts": {
+        "connections", "memory of their process", "memory of a task", "turns a second, once they are free",
+    },
+    "5 processes start at once, for 8 accounts": {
+        "that had their turn", "seconds until the median one had its account", "seconds until the last one had it",
+        "server CPU of a process, its connections included",
+    },
+    "5 accounts at once: speed against one by one": WAYS,
+    "5 accounts at once: server CPU saved against one by one": WAYS,
+    "the server's memory": {
+        "of an idle account, by 300 of them", "of a lease, each of an owner of its own, by 50 of them",
+        "of a waiting task, by 50 of them", "of a waiting thread, its connection included, by 5 of them",
+    },
+    "the server's memory of an idle account, by 300 of them: by key": {
+        "accounts", "hashes", "places", "members", "rotation",
+    },
+    "connections": {"of 5 threads that wait in one process"},
+    "server time, 300 accounts against 10": {
+        "CPU of a cycle, network included", "script that acquires", "script that releases",
+    },
+    "adding 300 accounts in bulk": {"seconds", "accounts in a second"},
+    "server time of the scripts in a cycle beside waiters": {"none waiting", "10 waiting, against none"},
+    "server time of the scripts in a cycle beside leases": {"none leased", "100 leased, against none"},
     "server time by labels, 300 accounts in 3 sets against 10 in 1": {
         "acquire", "release", "acquire, microseconds", "release, microseconds",
     },
     "labels asked for the first time": {"seconds", "server seconds", "script calls"},
+    "3 primaries against one, 3 pools, by their CPU": {
+        "CPU of a cycle, of all together", "share of the busiest", "cycles until the busiest has used a second of CPU",
+        "one primary: CPU of a cycle",
+    },
 }  # fmt: skip
 
 
 def bench(*words: str) -> str:
-    command = [sys.executable, str(SCRIPT), "--quick", *words]
+    command = [sys.executable, str(ROOT / "scripts" / "bench.py"), *TINY, *words]
     done = subprocess.run(
-        command, check=False, capture_output=True, text=True, timeout=100, env={**os.environ, "COLUMNS": "120"}
+        command, check=False, capture_output=True, text=True, timeout=110, env={**os.environ, "COLUMNS": "140"}
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def test_a_quick_run_prints_and_writes_every_figure(tmp_path):
-    file = tmp_path / "figures.json"
-    printed = bench(*TINY, f"--json={file}")
-    document = json.loads(file.read_text())
-    found: dict[str, set[str]] = {}
+def by_group(document):
+    found: dict[str, dict[str, dict]] = {}
     for figure in document["figures"]:
-        found.setdefault(figure["group"], set()).add(figure["name"])
-        assert math.isfinite(figure["median"])
+        found.setdefault(figure["group"], {})[figure["name"]] = figure
+    return found
+
+
+def test_a_run_on_the_users_own_server_tells_every_figure_and_leaves_nothing_behind(own_server, tmp_path):
+    server = own_server("valkey")
+    file, plot = tmp_path / "figures.json", tmp_path / "figures.svg"
+    printed = bench(f"--url={server.url}", f"--json={file}", f"--plot={plot}")
+    document = json.loads(file.read_text())
+    found = by_group(document)
+    assert {group: set(figures) for group, figures in found.items()} == FIGURES
+    for figure in document["figures"]:
+        assert math.isfinite(figure["median"]), figure
         assert figure["low"] <= figure["median"] <= figure["high"]
-    assert found == FIGURES
     assert all(group in printed for group in FIGURES)
+    assert "what was to be reached" in printed
     assert document["server"]["version"]
     assert document["settings"]["accounts"] == 300
-
-
-def test_an_uncontended_cycle_is_one_script_call_to_acquire_and_one_to_release(tmp_path):
-    file = tmp_path / "figures.json"
-    bench(*TINY, "--only=uncontended", f"--json={file}")
-    figures = {(one["group"], one["name"]): one for one in json.loads(file.read_text())["figures"]}
-    calls = figures["uncontended: one cycle of redispool", "script calls"]
-    assert calls["low"] == calls["median"] == calls["high"] == 2
-
-
-def test_a_run_on_the_users_own_server_leaves_nothing_behind(own_server, tmp_path):
-    server = own_server("valkey")
-    file = tmp_path / "figures.json"
-    bench(*TINY, f"--url={server.url}", f"--json={file}")
+    assert server.url not in file.read_text()
+    calls = found["uncontended: one cycle of redispool"]["script calls"]
+    assert calls["low"] == calls["median"] == calls["high"] == 2  # one to acquire and one to release
+    assert found["5 processes start at once, for 8 accounts"]["that had their turn"]["median"] == 5
+    assert "pottery Redlock" in "".join(ET.parse(plot).getroot().itertext())
     with server.client() as client:
         assert client.keys() == []
         assert client.info("commandstats")["cmdstat_evalsha"]["calls"] > 0
-    assert server.url not in file.read_text()
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="there are no other commits here")
+def test_scripts_are_compared_with_those_of_another_commit(tmp_path):
+    file = tmp_path / "figures.json"
+    bench("--since=HEAD", f"--json={file}")
+    found = by_group(json.loads(file.read_text()))
+    for what in ("nobody waits", "handed over to one who waits"):
+        figures = found[f"server time in scripts, {what}"]
+        assert set(figures) == {
+            "this tree", "HEAD", "this tree over HEAD, in each round", "this tree over HEAD, their quickest rounds",
+        }  # fmt: skip
+        assert all(figure["median"] > 0 for figure in figures.values())

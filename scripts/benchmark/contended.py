@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from benchmark.crew import Crew, Job, Turn, handoffs, rate
+from benchmark.crew import Crew, Job, handoffs, rate
 from benchmark.peers import (
     CONTENDED,
     PY_REDIS_SEMAPHORE,

@@ -78,7 +78,8 @@ class _ExscriptPool:
     """Exscript's own pool, which is in this process alone: what the same thing costs without a server."""
 
     def __init__(self, _url: str, _resource: str) -> None:
-        from Exscript.account import Account as Theirs, AccountPool as TheirPool
+        from Exscript.account import Account as Theirs  # noqa: PLC0415 - only one process needs it
+        from Exscript.account import AccountPool as TheirPool  # noqa: PLC0415 - as above
 
         self._pool = TheirPool([Theirs("account", "a secret")])
 
@@ -135,7 +136,7 @@ def _py_redis_semaphore(url: str, resource: str) -> Contender:
 
 
 def _pottery_redlock(url: str, resource: str) -> Contender:
-    from pottery import Redlock  # type: ignore[import-untyped]
+    from pottery import Redlock  # noqa: PLC0415 - it takes its time to load
 
     lock: Contender = Redlock(key=f"{resource}:pottery", masters={_client(url)}, auto_release_time=TTL)
     return lock

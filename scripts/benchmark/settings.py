@@ -12,7 +12,6 @@ class Settings:
     Attributes:
         url: the server's.
         prefix: what the names of everything that the run leaves in Redis begin with.
-        private: whether the server is this run's own.
         rounds: how often each measurement goes around all peers.
         cycles: acquire and release, so many times, is one sample of an uncontended peer.
         contenders: processes that contend for one account.
@@ -45,12 +44,12 @@ class Settings:
         batch_rounds: how often.
         primaries: of the cluster that is compared with one of a single primary.
         cluster_pools: pools that spread over them.
-        cluster_rounds: samples; a cycle in each pool is one.
+        cluster_rounds: samples,
+        cluster_cycles: and so many cycles in each pool are one.
     """
 
     url: str
     prefix: str
-    private: bool = False
     rounds: int = 16
     cycles: int = 100
     contenders: int = 16
@@ -83,7 +82,8 @@ class Settings:
     batch_rounds: int = 10
     primaries: int = 3
     cluster_pools: int = 24
-    cluster_rounds: int = 20
+    cluster_rounds: int = 15
+    cluster_cycles: int = 10
 
 
 THOROUGH = {
@@ -92,7 +92,7 @@ THOROUGH = {
     "pool_sizes": (10, 1_000, 100_000, 1_000_000), "batches": 300, "accounts": 100_000,
     "queue_sizes": (10, 1_000, 10_000), "lease_sizes": (1_000, 10_000, 100_000), "memory_leases": 20_000,
     "memory_waiters": 10_000, "memory_threads": 200, "task_cycles": 10_000, "storm": 500,
-    "batch_sizes": (10, 100, 500), "batch_rounds": 50, "cluster_rounds": 100,
+    "batch_sizes": (10, 100, 500), "batch_rounds": 50, "cluster_rounds": 100, "cluster_cycles": 20,
 }  # fmt: skip
 QUICK = {
     "rounds": 6, "cycles": 50, "contended_rounds": 1, "flat_out_rounds": 1, "flat_out_seconds": 0.4,

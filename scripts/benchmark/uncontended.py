@@ -89,7 +89,7 @@ def _costs(samples: Samples) -> list[Figure]:
     group = "uncontended: cost in two trivial EVALSHA"
     own = "uncontended: one cycle of redispool"
     return [
-        # the target's prototype had 3.7, which can only be that: scripts alone are not comparable with one that does nothing
+        # this is what the prototype had 3.7 of; in scripts alone, anything is many times one that does nothing
         figure(group, "server CPU, network included", times_floor("server_cpu"), target=Target(3, at_most=True)),
         figure(group, "server time in scripts", times_floor("script_time")),
         figure(group, "client CPU", times_floor("client_cpu")),
