@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import redis
 
 from fleet import worker
+from fleet.faults import VOIDING
 from fleet.telling import Teller
 from tests.servers import ClockedServer
 
@@ -101,9 +102,9 @@ class Fleet:
         name = process.name
         getattr(self, "do_" + fault.kind.replace(" ", "_"))(fault, process)
         lasts = fault.seconds if fault.kind in LASTING else 0.0
-        if fault.kind == "clock":
-            lasts += 2 * self.ttl  # who died before it was set back is in no hurry after
         done = time.monotonic()
+        if fault.kind in VOIDING:
+            lasts += done - started + 2 * self.ttl  # when the leases of the dead end is not known for so long
         self.teller.tell(
             "fault", kind=fault.kind, start=started, done=done, end=max(done, started + lasts), worker=name
         )

@@ -16,6 +16,7 @@ from typing import TextIO
 import redis
 
 STALL = 0.2  # seconds
+ROUGH = 0.05  # seconds
 
 
 class Record:
@@ -53,16 +54,17 @@ def follow_trail(url: str, stream: str, record: Record) -> None:
         if added < length:
             last, length = "-", added
             continue
-        length, clock = added, seconds + micros / 1e6 - time.monotonic()
+        length, clock = added, seconds + micros / 1e6 - (began + time.monotonic()) / 2
         for entry, fields in page:
             last = entry
-            if entry in seen:
+            if (entry, *fields.values()) in seen:  # an id alone may come again, if the clock was set and the trail lost
                 continue
-            seen.add(entry)
-            at = min(max(int(entry.partition("-")[0]) / 1000 - clock, looked), time.monotonic())
+            seen.add((entry, *fields.values()))
+            told = int(entry.partition("-")[0]) / 1000 - clock
+            at = min(max(told, looked), time.monotonic())
             line = {
                 "event": "trail", "at": at, "what": fields["event"], "account": fields["account"],
-                "owner": fields["owner"], "fence": int(fields["fence"]),
+                "owner": fields["owner"], "fence": int(fields["fence"]), "rough": abs(at - told) > ROUGH,
             }  # fmt: skip
             record.add(json.dumps(line))
         if len(page) < 2000:

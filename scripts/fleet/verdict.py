@@ -113,6 +113,7 @@ class Away:
 def abandoned(record: Record, sessions: Mapping[str, int]) -> Away:
     """How long abandoned accounts were away."""
     grants: dict[str, list[float]] = defaultdict(list)
+    rough = {line["at"] for line in record.trail if line.get("rough")}  # the clock was set, and these are guessed
     away = Away()
     for line in record.trail:
         if line["what"] == "granted":
@@ -124,7 +125,7 @@ def abandoned(record: Record, sessions: Mapping[str, int]) -> Away:
         if sessions[account] != 1 or end > record.over - MARGIN or following == len(grants[account]):
             continue
         back = grants[account][following]
-        met = any(felt.start - 0.1 <= back and felt.end + MARGIN >= end for felt in outages)
+        met = back in rough or any(felt.start - 0.1 <= back and felt.end + MARGIN >= end for felt in outages)
         (away.in_outages if met else away.quiet).append(max(back - end, 0.0))
     return away
 

@@ -15,6 +15,7 @@ from redispool.protocol.commands import Unreplicated
 from tests import faces
 from tests.behaviour.conftest import check_at_rest
 from tests.conftest import wait_until
+from tests.servers import Server
 from tests.topologies import Cluster, SentinelSetup, replicate
 
 FACES = pytest.mark.parametrize("face", [AccountPool, faces.Pool], ids=["blocking", "asyncio"])
@@ -39,13 +40,19 @@ class Pair:
         self.replica.signal(signal.SIGCONT)
 
 
-@pytest.fixture(params=["valkey", "redis"])
-def pair(own_server, request):
+@pytest.fixture(scope="module", params=["valkey", "redis"])
+def both(request):
     at_once = {"repl_diskless_sync_delay": "0"}
-    primary = own_server(request.param, **at_once)
-    replica = own_server(request.param, replicaof=f"127.0.0.1 {primary.port}", **at_once)
-    replicate(primary)
-    both = Pair(primary, replica)
+    primary = Server(request.param, **at_once)
+    replica = Server(request.param, replicaof=f"127.0.0.1 {primary.port}", **at_once)
+    yield Pair(primary, replica)
+    replica.remove()
+    primary.remove()
+
+
+@pytest.fixture
+def pair(both):
+    replicate(both.primary)
     yield both
     both.thaw()
 
