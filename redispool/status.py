@@ -89,8 +89,8 @@ class HistoryEvent:
     its caller was gone), 'bad', 'quarantined', 'restored' or 'reset'; or, where somebody administered the pool,
     'added', 'changed', 'renamed', 'removed', 'configured', 'reserved', 'resealed', 'routed' or 'unrouted' (a rule names
     it). `owner` is who held the account, or who did that; `token`, for who held an account, tells the host, the process
-    and the user of the server, whatever owner was named; `waited` for how many seconds he had waited for it, None where
-    that is not known.
+    and the user of the server, whatever owner was named; `waited` for how many seconds who was granted it had waited,
+    None for other events.
     """
 
     at: float

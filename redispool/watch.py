@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import redis
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 KEPT = 60  # rates, for the sparkline
 _WAITS = 1000  # of each pool, for the percentiles
 _PAGE = 2000  # events
-_GAP = 60.0  # seconds between two looks, beyond which nobody was looking
 _MOST = 50_000  # events of a pool that a look reads; the newest, where there are more
 
 
@@ -53,10 +52,8 @@ class PoolView:
         status: its figures and leases.
         waiters: its queue, in the order of service.
         rate: hand-outs a second since the look before; None at the first.
-        waits: how long those who got an account lately had waited for it, in seconds, sorted. Who waited so briefly
-            that no look caught them counts as not having waited, unless the event tells how long it was.
+        waits: how long those who got an account lately had waited for it, in seconds, sorted.
         events: what happened since the look before; at the first, in the time that the watch reaches back.
-        waited: how long each who got an account then had waited, by the fence of the grant, where that is known.
         known_since: the moment since which all events are known, by the server's clock.
     """
 
@@ -65,7 +62,6 @@ class PoolView:
     rate: float | None
     waits: list[float]
     events: tuple[EventRow, ...] = ()
-    waited: dict[int, float] = field(default_factory=dict)
     known_since: float = 0.0
 
     def percentile(self, percent: int) -> float | None:
@@ -137,7 +133,6 @@ class _Watched:
         self._seen: bytes | None = None  # the last event
         self._known_since = 0.0
         self._looked_at = 0.0
-        self._waiting: dict[str, float] = {}  # token -> since
         self._waits: deque[float] = deque(maxlen=_WAITS)
 
     def look(self) -> PoolView:
@@ -145,22 +140,11 @@ class _Watched:
         first = self._seen is None
         events = self._past(status.at) if first else self._news()
         granted = [row for row in events if row.event == "granted"]
-        waited = {row.fence: wait for row in granted if (wait := self._wait_of(row, first)) is not None}
-        self._waits.extend(waited.values())
-        self._waiting = {waiter.token: waiter.since for waiter in waiters}
+        self._waits.extend(row.waited for row in granted if row.waited is not None)
         now = time.monotonic()
         rate = None if first else len(granted) / max(now - self._looked_at, 0.001)
         self._looked_at = now
-        return PoolView(status, waiters, rate, sorted(self._waits), tuple(events), waited, self._known_since)
-
-    def _wait_of(self, row: EventRow, first: bool) -> float | None:
-        """How long who was granted an account had waited; None where nobody was looking."""
-        if row.waited is not None or first:
-            return row.waited
-        since = self._waiting.get(row.token.partition("/")[0])
-        if since is not None:
-            return max(row.at - since, 0.0)
-        return 0.0 if time.monotonic() - self._looked_at < _GAP else None
+        return PoolView(status, waiters, rate, sorted(self._waits), tuple(events), self._known_since)
 
     def _past(self, now: float) -> list[EventRow]:
         """The events before the first look, as far as it reaches back; the oldest first."""

@@ -74,7 +74,7 @@ class WaiterRow:
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
-    """One line of the audit trail; `waited`: for how many seconds who was granted an account had, where it tells."""
+    """One line of the audit trail; `waited`: seconds that who was granted an account had waited for it."""
 
     at: float
     event: str
@@ -251,7 +251,7 @@ def event_row(number: bytes, fields: list[bytes]) -> EventRow:
         fence=int(known.get(b"fence", "0")),
         why=known.get(b"why", ""),
         token=known.get(b"token", ""),
-        waited=int(known[b"waited"]) / 1000 if known.get(b"waited") else None,
+        waited=int(known.get(b"waited") or 0) / 1000 if known.get(b"event") == "granted" else None,
     )
 
 

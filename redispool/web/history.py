@@ -66,7 +66,7 @@ class History:
         self._level = view.status.held - net  # the leases decide how many were held before
         self._changed_steps, self._changed = set(), {}
         for row in view.events:
-            self._heed(row, view.waited.get(row.fence))
+            self._heed(row)
         self._advance(now)
         self._reconcile(view)
         self._forget(now - SPAN)
@@ -96,14 +96,14 @@ class History:
         held = round(step.held / step.known, 3) if step.known else None
         return [number * STEP, held, step.hand_outs, percentile(waits, 50), percentile(waits, 95)]
 
-    def _heed(self, row: EventRow, waited: float | None) -> None:
+    def _heed(self, row: EventRow) -> None:
         self._advance(row.at)
         self._level += _change(row)
         if row.event == "granted":
             step = self._step(row.at)
             step.hand_outs += 1
-            if waited is not None and len(step.waits) < _MOST_WAITS:
-                step.waits.append(waited)
+            if row.waited is not None and len(step.waits) < _MOST_WAITS:
+                step.waits.append(row.waited)
             self._begin(_Holding(row.account, row.owner, row.fence, row.at))
         elif row.event in _ENDS:
             unseen = _Holding(row.account, row.owner, row.fence, self._known_since)  # it began before that

@@ -167,7 +167,7 @@ OVERSIGHT = [
     ),
     Case(
         "events", "events", lambda stage: stage.oversight.events("a1", 10), [("XREVRANGE", [EVENT])],
-        [EventRow(1000.0, "granted", "a1", "me", 7, "")],
+        [EventRow(1000.0, "granted", "a1", "me", 7, "", waited=0.0)],
     ),
     Case(
         "configure", "configure", lambda stage: stage.oversight.configure({"cooldown": 5}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 
 import pytest
@@ -157,3 +158,22 @@ def test_rules_that_are_added_and_removed_are_told_to_the_pool_that_they_name(ma
         ("unrouted", "all rules"),
     ]
     assert all(f":{os.getpid()}:" in event.owner for event in told(pool, "routed", "unrouted"))
+
+
+def test_each_grant_tells_how_long_it_was_waited_for(make_pool):
+    pool = make_pool(1)
+    held = pool.acquire_account(owner="first")
+    for owner, account in (("any", None), ("that one", "a1")):  # two ways through the scripts
+        waiter = threading.Thread(target=lambda o=owner, a=account: pool.acquire_account(a, o, timeout=30).release())
+        waiter.start()
+        wait_until(pool.waiting)
+        began = pool.waiting()[0].since
+        wait_until(lambda began=began: pool.status().at >= began + 0.05)
+        held.release()
+        waiter.join()
+        held = pool.acquire_account(owner="at once")
+    held.release()
+    waited = {event.owner: event.waited for event in told(pool, "granted")}
+    assert waited["first"] == waited["at once"] == 0.0
+    assert min(waited["any"], waited["that one"]) >= 0.05
+    assert all(event.waited is None for event in pool.history() if event.event != "granted")

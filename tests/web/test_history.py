@@ -16,13 +16,13 @@ def lease(fence, account, at, now):
     return LeaseInfo(account, f"owner {fence}", f"t{fence}", fence, at, now + 60, now - at)
 
 
-def view(now, leases=(), events=(), waited=(), since=START):
+def view(now, leases=(), events=(), since=START):
     status = PoolStatus("lab", 3, 3 - len(leases), len(leases), 0, 0, 0, tuple(leases), at=now)
-    return PoolView(status, [], 1.0, [], tuple(events), dict(waited), since)
+    return PoolView(status, [], 1.0, [], tuple(events), since)
 
 
-def event(at, what, fence, account="a"):
-    return EventRow(at, what, account, f"owner {fence}", fence, "")
+def event(at, what, fence, account="a", waited=None):
+    return EventRow(at, what, account, f"owner {fence}", fence, "", waited=waited)
 
 
 def test_holdings_are_put_together_from_their_two_ends():
@@ -75,9 +75,9 @@ def test_what_happens_between_the_reading_of_leases_and_of_events_is_not_counted
 
 def test_waits_are_told_by_their_percentiles_and_where_they_are_not_known_as_such():
     history = History()
-    events = [event(START + number / 100, "granted", number) for number in range(1, 101)]
+    events = [event(START + number / 100, "granted", number, waited=float(number)) for number in range(1, 101)]
     events += [event(START + 1.5, "released", number) for number in range(1, 101)]
-    history.take(view(START + 5, [], events, {number: float(number) for number in range(1, 101)}))
+    history.take(view(START + 5, [], events))
     assert history.whole(99)["steps"][0][2:] == [100, 51.0, 96.0]
 
 

@@ -24,10 +24,12 @@ if is_plain and not anyone_waits then
 end
 --@include requests
 --@include times
+-- When who has the stamp began to wait, ms.
+local function since_of(stamp) return math.floor((tonumber(stamp) + tonumber(ARGV[10])) / 1000) end
+
 local function wait_in_line(queue, stamp)
-  local since = math.floor((tonumber(stamp) + tonumber(ARGV[10])) / 1000)
   redis.call('ZADD', queue, stamp, ARGV[3])
-  redis.call('HSET', REQUESTS, ARGV[3], table.concat({ARGV[4], ARGV[5], ARGV[6], since, ARGV[7], ARGV[12]}, '\n'))
+  redis.call('HSET', REQUESTS, ARGV[3], table.concat({ARGV[4], ARGV[5], ARGV[6], since_of(stamp), ARGV[7], ARGV[12]}, '\n'))
   redis.call('SET', ALIVE .. ARGV[4], '1', 'PX', ARGV[9])
 end
 
@@ -49,6 +51,7 @@ if is_plain and ARGV[8] == '1' and redis.call('EXISTS', ROTATION) == 0 and redis
 --@include take
 local request = {
   token = ARGV[3], box = ARGV[4], owner = ARGV[5], ttl = tonumber(ARGV[6]), want = ARGV[7], options = options_from(ARGV[12]),
+  since = ARGV[11] ~= '' and since_of(ARGV[11]) or nil,
 }
 local count = request.options.count or 1
 local by_labels = request.want ~= CLEANUP and string.sub(request.want, 1, 1) == '\t'

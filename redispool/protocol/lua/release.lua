@@ -26,7 +26,7 @@ if record and anyone_waits and redis.call('EXISTS', QUEUE .. ':' .. name) == 0 t
     end_lease(token, owner)
     record_event('released', name, owner, fence, nil, token)
     redis.call('SET', LOCK .. name, head, 'PX', request.ttl)
-    post(request, record_lease(next_fence(), head, name, name, request.owner, request.ttl, '', record), request.ttl)
+    post(request, record_lease(next_fence(), head, name, name, request.owner, request.ttl, '', record, request.since), request.ttl)
     return {1}
   end
 end

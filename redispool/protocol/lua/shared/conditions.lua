@@ -154,7 +154,8 @@ local function grant(request, token, seat, record)
     adopt(seat)
     return nil
   end
-  return record_lease(next_fence(), token, (split_seat(seat)), seat, request.owner, request.ttl, request.options.purpose or '', record)
+  return record_lease(next_fence(), token, (split_seat(seat)), seat, request.owner, request.ttl, request.options.purpose or '', record,
+    request.since)
 end
 
 -- Grants a free seat of an account that has just been taken out of the rotation, and returns it there if more seats are left.

@@ -10,13 +10,14 @@ local function describe(token, seat, fence, since, expires, record)
   return 'granted\n' .. token .. '\n' .. seat .. '\n' .. fence .. '\n' .. since .. '\n' .. expires .. '\n' .. record
 end
 
--- The lock is set: records the lease; the grant as its holder is told it.
-local function record_lease(fence, token, name, seat, owner, ttl, purpose, record)
+-- The lock is set: records the lease; the grant as its holder is told it. 'asked_at': when he began to wait, if he did.
+local function record_lease(fence, token, name, seat, owner, ttl, purpose, record, asked_at)
+  local waited = asked_at and string.format('%.0f', math.max(now - asked_at, 0))
   local since, expires = string.format('%.0f', now), now + ttl
   write_lease(token, seat, owner, fence, since, purpose)
   redis.call('ZADD', LEASES, expires, token)
   redis.pcall('SADD', OWNER .. owner, token) -- should it be of another type, owned.lua says so
-  record_event('granted', name, owner, fence, purpose, token)
+  record_event('granted', name, owner, fence, purpose, token, waited)
   return describe(token, seat, fence, since, expires, record)
 end
 

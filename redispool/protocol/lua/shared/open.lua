@@ -49,15 +49,16 @@ local function need_extras()
   end
 end
 
--- Writes to the audit trail; 'token' tells the host, process and user of who got an account, whatever owner he named.
-local function record_event(event, name, owner, fence, why, token)
+-- Writes to the audit trail; 'token' tells the host, process and user of who got an account, whatever owner he named; 'waited':
+-- for how many ms he had waited for it.
+local function record_event(event, name, owner, fence, why, token, waited)
   local kept = policy.events or 10000
   if kept == 0 then return end
   local id
-  if why and why ~= '' then
+  if waited or why and why ~= '' then
     id = redis.call('XADD', EVENTS, 'MAXLEN', '~', kept, '*', 'event', event, 'account', name, 'owner', owner, 'fence', fence,
-      'token', token or '', 'why', why)
-  else -- the same fields for all: the stream stores their names once
+      'token', token or '', 'why', why or '', 'waited', waited or '')
+  else -- most have the same fields: the stream stores their names once
     id = redis.call('XADD', EVENTS, 'MAXLEN', '~', kept, '*', 'event', event, 'account', name, 'owner', owner, 'fence', fence,
       'token', token or '')
   end

@@ -23,9 +23,12 @@ end
 local function request_of(token)
   local entry = redis.call('HGET', REQUESTS, token)
   if not entry then return nil end
-  local box, owner, ttl, want, options = string.match(entry, '^(.-)\n(.-)\n(%d+)\n.-\n(.-)\n(.*)$')
+  local box, owner, ttl, since, want, options = string.match(entry, '^(.-)\n(.-)\n(%d+)\n(.-)\n(.-)\n(.*)$')
   if not box then return nil end -- nothing that a waiter wrote
-  return {token = token, box = box, owner = owner, ttl = tonumber(ttl), want = want, options = options_from(options)}
+  since = tonumber(string.match(since, '^%d+$'))
+  return {
+    token = token, box = box, owner = owner, ttl = tonumber(ttl), since = since, want = want, options = options_from(options),
+  }
 end
 
 local function forget(request)
