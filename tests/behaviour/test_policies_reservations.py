@@ -83,6 +83,16 @@ def test_seats_that_are_held_beyond_the_number_there_are_count(make_pool):
     assert pool.release("a1", "alice") == 1
 
 
+@pytest.mark.parametrize("force", [False, True])
+def test_all_that_is_held_is_released_by_name_though_max_sessions_was_lowered(make_pool, force):
+    pool = make_pool([Account("a1", max_sessions=3)])
+    handles = [pool.acquire_account(owner="ann") for _ in range(3)]
+    pool.add_account(Account("a1", max_sessions=2))
+    assert pool.release("a1", "bob" if force else "ann", force=force) == 3
+    assert (pool.status().held, pool.status().free) == (0, 2)
+    del handles
+
+
 def test_by_force_it_is_released_whoever_holds_it_and_the_trail_tells(make_pool):
     pool = make_pool(1)
     pool.reserve("a1", "alice", soon())

@@ -11,7 +11,7 @@ local before = redis.call('GET', told)
 if before then return {'done', tonumber(before), ''} end
 local record = redis.call('HGET', ACCOUNTS, name)
 if not record then return {'unknown'} end
-local count, others = 0, ''
+local ended, holders, others = {}, {}, ''
 for number = 1, math.max(sessions_of(record), surplus_of(name)) do
   local seat = seat_of(name, tostring(number))
   local token = redis.call('GET', LOCK .. seat)
@@ -21,11 +21,15 @@ for number = 1, math.max(sessions_of(record), surplus_of(name)) do
   end
   local _, holder = lease_of(token or '')
   if holder and (force or holder == owner) then
-    if holder == owner then give_back(token) else give_back(token, nil, 'revoked', 'forced by ' .. ARGV[6]) end
-    count = count + 1
+    ended[#ended + 1] = token
+    holders[token] = holder
   elseif holder then
     others = holder
   end
 end
+for _, token in ipairs(ended) do -- all were found before the first goes: holders of seats that are no more move to those that come free
+  if holders[token] == owner then give_back(token) else give_back(token, nil, 'revoked', 'forced by ' .. ARGV[6]) end
+end
+local count = #ended
 if count > 0 then redis.call('SET', told, count, 'PX', 600000) end
 return {'done', count, others}
