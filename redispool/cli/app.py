@@ -8,8 +8,10 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import rich_utils
 
 from redispool.cli import accounts, files, looking, routes, ruling, service
+from redispool.cli.bench import bench
 from redispool.cli.demo.command import demo
 from redispool.cli.doctor import doctor
 from redispool.cli.events import events
@@ -37,12 +39,23 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _leave_out_colors(wanted: bool) -> None:
+    if wanted:
+        rich_utils.COLOR_SYSTEM = None  # of usage errors and of --help
+
+
 @app.callback()
 def _options(
     ctx: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     no_color: Annotated[
-        bool, typer.Option("--no-color", help="No colours; so does NO_COLOR in the environment.")
+        bool,
+        typer.Option(
+            "--no-color",
+            callback=_leave_out_colors,
+            is_eager=True,
+            help="No colours; so does NO_COLOR in the environment.",
+        ),
     ] = False,
     _version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version, and end.")
@@ -66,7 +79,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "quarantine": ruling.quarantine, "restore": ruling.restore, "reserve": ruling.reserve,
         "release": ruling.release, "configure": ruling.configure,
     },
-    "Service": {"doctor": doctor, "acl": service.acl, "reseal": service.reseal, "bench": service.bench},
+    "Service": {"doctor": doctor, "acl": service.acl, "reseal": service.reseal, "bench": bench},
 }  # fmt: skip
 app.command("run", context_settings={"allow_interspersed_args": False})(run_command)
 for panel, commands in _COMMANDS.items():
@@ -83,10 +96,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         app(args=arguments, prog_name="redispool", obj=settings)
     except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # who reads our output has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return ExitStatus.READER_GONE
         return end.code if isinstance(end.code, int) else ExitStatus.OK
-    except BrokenPipeError:  # who reads our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitStatus.READER_GONE
     except Exception as error:
         if settings.debug:
             raise

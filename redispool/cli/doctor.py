@@ -73,4 +73,4 @@ def _line(finding: Finding) -> RenderableType:
     line = Text.assemble((f"{finding.level:4}  ", _STYLES[finding.level]), (f"{plain(finding.check)}: ", "bold"))
     line.append(plain(finding.found))
     advice = Text(plain(finding.advice), "dim")
-    return Group(line, Padding(advice, _INDENT)) if finding.advice else line
+    return Group(line, Padding(advice, _INDENT, expand=False)) if finding.advice else line

@@ -36,7 +36,7 @@ def status_of(error: Exception) -> ExitStatus:
             return ExitStatus.NO_ACCOUNT
         case ConfigError():
             return ExitStatus.USAGE
-        case redis.ConnectionError() | redis.TimeoutError():
+        case redis.ConnectionError() | redis.TimeoutError() | redis.exceptions.RedisClusterException():
             return ExitStatus.NO_SERVER
         case _:
             return ExitStatus.FAILED
@@ -45,6 +45,10 @@ def status_of(error: Exception) -> ExitStatus:
 def reason_of(error: Exception) -> str:
     """One line that says what was wrong, and what to do where that is not in the error itself."""
     text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, redis.sentinel.MasterNotFoundError):
+        text = text.partition(" : ")[0]  # what follows are redis-py's objects
+    if isinstance(error, redis.exceptions.AuthenticationError):
+        return f"the Redis server refuses the login: {text.removesuffix('.')}. Check --url or REDISPOOL_URL."
     if status_of(error) is ExitStatus.NO_SERVER:
         return f"cannot reach the Redis server: {text.removesuffix('.')}. Check --url or REDISPOOL_URL."
     if isinstance(error, redis.exceptions.NoPermissionError) or text.startswith(_REFUSED):

@@ -52,6 +52,7 @@ class Shell:
             assert running.end() == 0, running.output
         piped, shown = (running.output.replace("\r\n", "\n") for running in started)
         assert "\x1b" not in piped
+        assert " " * 200 not in piped, "a table has been filled up to the width of a pipe"
         assert max(map(len, re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()), default=0) <= 80
         return piped, shown
 

@@ -13,7 +13,7 @@ from redispool.cli.exits import ExitStatus, reason_of, status_of
 from redispool.cli.options import shown_url
 from redispool.errors import AcquireTimeout, ConfigError, PoolEmpty
 
-from .terminals import Running
+from .terminals import COMMAND, Running
 
 
 def run(*words, **options):
@@ -65,6 +65,32 @@ def test_each_error_has_its_exit_status_and_one_line(error, status):
     assert status_of(error) == status
     assert str(error) in reason_of(error)
     assert "\n" not in reason_of(error)
+
+
+@pytest.mark.parametrize("url", ["redis+sentinel://u:s3cret@127.0.0.1:1/svc", "redis+cluster://u:s3cret@127.0.0.1:1"])
+def test_without_sentinels_or_a_cluster_it_is_status_69_too_and_one_plain_line(url):
+    status, output = run("pools", REDISPOOL_URL=url)
+    assert (status, len(output.splitlines())) == (69, 1), output
+    assert "cannot reach" in output
+    assert "s3cret" not in output
+    assert "<redis" not in output
+
+
+def test_who_is_not_let_in_by_the_server_is_told_so(cli_server):
+    status, output = run("pools", REDISPOOL_URL=cli_server.url.replace("//", "//nobody:s3cret@"))
+    assert (status, "refuses the login" in output, "s3cret" in output) == (69, True, False), output
+
+
+@pytest.mark.parametrize("words", [["--help"], ["nonsense"], ["pools", "--nonsense"]])
+def test_no_color_holds_for_help_and_usage_errors(words):
+    assert "\x1b[" in run(*words, terminal=True)[1]
+    assert "\x1b[" not in run("--no-color", *words, terminal=True)[1]
+
+
+def test_who_reads_no_further_has_ended_the_command_by_sigpipe():
+    command = ["bash", "-c", '"$@" | (exec <&-; sleep 1); exit ${PIPESTATUS[0]}', "bash", *COMMAND]
+    status, output = run("--help", command=command)
+    assert (status, output) == (141, "")
 
 
 @pytest.mark.parametrize(
