@@ -71,7 +71,7 @@ class Record:
     uses: dict[str, Use] = field(default_factory=dict)
     killed: dict[str, float] = field(default_factory=dict)
     proxied: set[str] = field(default_factory=set)
-    abandoned: list[tuple[str, float]] = field(default_factory=list)
+    abandoned: list[tuple[str, float, float]] = field(default_factory=list)  # account, end of its lock, seen when
     trail: list[dict[str, Any]] = field(default_factory=list)
     voids: list[Void] = field(default_factory=list)
     felt: list[Felt] = field(default_factory=list)
@@ -120,7 +120,7 @@ class Record:
         self.killed[line["worker"]] = line["at"]
 
     def on_abandoned(self, line: dict[str, Any]) -> None:
-        self.abandoned.append((line["account"], line["end"]))
+        self.abandoned.append((line["account"], line["end"], line["at"]))
 
     def on_start(self, line: dict[str, Any]) -> None:
         self.ttl = line["ttl"]

@@ -114,13 +114,17 @@ def abandoned(record: Record, sessions: Mapping[str, int]) -> Away:
     """How long abandoned accounts were away."""
     grants: dict[str, list[float]] = defaultdict(list)
     rough = {line["at"] for line in record.trail if line.get("rough")}  # the clock was set, and these are guessed
+    lines: dict[str, list[dict[str, Any]]] = defaultdict(list)
     away = Away()
     for line in record.trail:
+        lines[line["account"]].append(line)
         if line["what"] == "granted":
             grants[line["account"]].append(line["at"])
             away.to_the_dead += line["at"] > record.killed.get(worker_of(line["owner"]), record.last)
     outages = [felt for felt in record.felt if felt.by == "all"]
-    for account, end in record.abandoned:
+    for account, end, seen in record.abandoned:
+        if _given_back(lines[account], seen):
+            continue
         following = bisect.bisect_left(grants[account], end - 0.01)
         if sessions[account] != 1 or end > record.over - MARGIN or following == len(grants[account]):
             continue
@@ -128,6 +132,13 @@ def abandoned(record: Record, sessions: Mapping[str, int]) -> Away:
         met = back in rough or any(felt.start - 0.1 <= back and felt.end + MARGIN >= end for felt in outages)
         (away.in_outages if met else away.quiet).append(max(back - end, 0.0))
     return away
+
+
+def _given_back(lines: list[dict[str, Any]], seen: float) -> bool:
+    """Whether the release of an account whose holder was found dead had been on its way."""
+    fence = next((line["fence"] for line in reversed(lines) if line["what"] == "granted" and line["at"] <= seen), None)
+    ends = (line["what"] for line in lines if line["fence"] == fence and line["what"] in _ENDINGS and line["at"] > seen)
+    return next(ends, "expired") != "expired"
 
 
 # -- order -----------------------------------------------------------------------------------------------------------

@@ -189,6 +189,15 @@ def test_the_time_for_which_an_abandoned_account_was_away_is_told():
     assert verdict.abandoned(record, SESSIONS).in_outages == [0.25]
 
 
+def test_an_account_whose_release_was_on_its_way_when_its_holder_died_was_not_abandoned():
+    gone = {"event": "abandoned", "at": 2, "account": "a", "end": 3.0}
+    later = [trail("granted", "w2.1", 2.2, 2), trail("expired", "w2.1", 4, 2), trail("granted", "w3.1", 4, 3)]
+    for ending, away in (("released", []), ("expired", [1.0])):
+        held = [trail("granted", "w1.1", 1.5, 1), gone, trail(ending, "w1.1", 2.1, 1)]
+        found = verdict.abandoned(record_of(*held, *later, {"event": "over", "at": 20}), SESSIONS)
+        assert found.quiet == away
+
+
 def test_a_lost_account_fails_the_run():
     assert verdict.judge(record_of(), SESSIONS, 0, []).passed
     assert not verdict.judge(record_of(), SESSIONS, 1, []).passed
