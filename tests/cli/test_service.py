@@ -80,11 +80,27 @@ def test_bench_measures_and_leaves_nothing_behind(shell, cli_server):
     for text in shell.both(*words):
         assert "3 threads, 1 accounts" in text
     measured = json.loads(shell.says(*words, "--json"))
-    for one in measured.values():
+    assert measured["round_trip"] > 0
+    for one in (measured["alone"], measured["together"], measured["waiting"]):
         assert one["turns"] > 0
         assert 0 < one["p50"] <= one["p95"] <= one["p99"]
+        assert one["server"] > 0
+    waiting = measured["waiting"]
+    assert 0 < waiting["handoff_p50"] <= waiting["handoff_p95"] <= waiting["handoff_p99"]
+    assert 1 / 3 <= waiting["jain"] <= 1 <= waiting["longest_wait"]
     with cli_server.client() as client:
         assert client.keys(f"{shell.namespace}:*") == []
+
+
+def test_bench_measures_where_nobody_has_to_wait_and_the_server_does_not_tell_its_own_time(own_server, own_shell):
+    own_shell.server = server = own_server("valkey")
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "default", "-info")
+        measured = json.loads(own_shell.says("bench", "--seconds", "0.2", "--workers", "1", "--json"))
+        assert measured["alone"]["server"] is None
+        assert measured["waiting"]["handoff_p50"] is None
+        assert "one alone" in own_shell.says("bench", "--seconds", "0.1", "--workers", "1")
+        assert client.keys() == []
 
 
 @pytest.mark.parametrize("words", [["run", "true"], ["pools"], ["bench"], ["reseal", "p"], ["events", "-f"]])
