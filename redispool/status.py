@@ -88,9 +88,9 @@ class HistoryEvent:
     `event` is 'granted', 'released', 'expired', 'lost' (somebody set or removed its lock), 'revoked', 'returned' (as
     its caller was gone), 'bad', 'quarantined', 'restored' or 'reset'; or, where somebody administered the pool,
     'added', 'changed', 'renamed', 'removed', 'configured', 'reserved', 'resealed', 'routed' or 'unrouted' (a rule names
-    it). `owner` is who held the account, or who did that; `token`, for who held an account, tells the host, the process
-    and the user of the server, whatever owner was named; `waited` for how many seconds who was granted it had waited,
-    None for other events.
+    it); 'unreadable' is what redispool did not write. `owner` is who held the account, or who did that; `token`, for
+    who held an account, tells the host, the process and the user of the server, whatever owner was named; `waited` for
+    how many seconds who was granted it had waited, None for other events.
     """
 
     at: float

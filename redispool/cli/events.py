@@ -15,15 +15,14 @@ from redispool.cli.options import NAMESPACE, JsonOption, NamespaceOption, Option
 from redispool.cli.site import Report, Site
 from redispool.cli.tables import clock, table
 from redispool.drivers import Wire, run
-from redispool.errors import ConfigError, ProtocolMismatch
+from redispool.errors import ConfigError
 from redispool.protocol.channel import Channel
 from redispool.protocol.commands import Plain
-from redispool.protocol.foreign import understood
 from redispool.protocol.keys import PoolKeys, pools_key
 from redispool.protocol.oversight import EventRow, event_row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from rich.table import Table
 
@@ -110,28 +109,17 @@ def _follow(site: Site, report: Report, pools: list[str], account: str | None, l
         entries = send("XREVRANGE", key, "+", "-", "COUNT", limit)
         if entries:
             seen[key] = entries[0][0]
-        last += ((name, _read(report, name, *entry)) for entry in entries)
+        last += ((name, event_row(*entry)) for entry in entries)
     last.sort(key=lambda pair: pair[1].at)
-    coming = ((name, _read(report, name, *entry)) for name, entry in _coming(send, streams, seen, find_others))
-    for name, row in chain(last[-limit:], coming):
+    for name, row in chain(last[-limit:], _coming(send, streams, seen, find_others)):
         if account in (None, row.account):
             _tell(report, name, row)
 
 
-def _read(report: Report, pool: str, number: bytes, fields: list[bytes]) -> EventRow:
-    """The event; one that nobody can read is told as such, for who may write there must not end who watches."""
-    try:
-        return understood(f"event {number!r}", event_row, number, fields)
-    except ProtocolMismatch as error:
-        report.complain(f"pool {pool!r}: {error}")
-        at = number.partition(b"-")[0]
-        return EventRow(int(at) / 1000 if at.isdigit() else 0.0, "unreadable", "", "", 0, str(error))
-
-
 def _coming(
     send: Any, streams: dict[str, str], seen: dict[str, bytes], find_others: Callable[[], None]
-) -> Iterator[tuple[str, Sequence[Any]]]:
-    """The events as they come, each as it stands there with the name of its pool."""
+) -> Iterator[tuple[str, EventRow]]:
+    """The events as they come, each with the name of its pool."""
     while True:
         find_others()
         if not streams:
@@ -141,4 +129,4 @@ def _coming(
         for key, entries in send(*words) or ():
             seen[key.decode()] = entries[-1][0]
             for entry in entries:
-                yield streams[key.decode()], entry
+                yield streams[key.decode()], event_row(*entry)

@@ -113,10 +113,6 @@ class Report:
         sys.stdout.write(json.dumps(document, default=_plain_data, indent=indent) + "\n")
         sys.stdout.flush()
 
-    def complain(self, text: str) -> None:
-        """Say what went wrong, where the command goes on nevertheless."""
-        self._settings.complain(text)
-
     def confirm(self, question: str, *, yes: bool) -> None:
         """Ask, where somebody can answer; ends the command where he does not agree."""
         if not yes and sys.stdin.isatty():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -145,7 +146,7 @@ class OversightFlows:
         while len(found) < limit:
             words = ("XREVRANGE", self.channel.keys.events, last, "-", "COUNT", _EVENTS_PAGE)
             _, page = yield from self.channel.send(Plain(words))
-            rows = [understood(f"event {entry[0]!r}", event_row, *entry) for entry in page]
+            rows = [event_row(*entry) for entry in page]
             found += [row for row in rows if account is None or row.account == account]
             if len(page) < _EVENTS_PAGE:
                 break
@@ -241,7 +242,20 @@ def _quarantine_row(name: bytes, entry: bytes) -> QuarantineRow:
 
 
 def event_row(number: bytes, fields: list[bytes]) -> EventRow:
-    """The event that an entry of the stream tells of."""
+    """The event that an entry tells of; 'unreadable' for one that tells of none, lest it hide the others."""
+    try:
+        return understood("an event", _event_row, number, fields)
+    except ProtocolMismatch as error:
+        return EventRow(_moment(number), "unreadable", "", "", 0, str(error))
+
+
+def _moment(number: bytes) -> float:
+    """When the entry of that number was written, in seconds since 1970; 0 where the server cannot have given it."""
+    found = re.match(rb"[0-9]{1,15}(?=-)", number)
+    return int(found[0]) / 1000 if found else 0.0
+
+
+def _event_row(number: bytes, fields: list[bytes]) -> EventRow:
     known = {fields[i]: fields[i + 1].decode("utf-8", "replace") for i in range(0, len(fields) - 1, 2)}
     return EventRow(
         at=int(number.partition(b"-")[0]) / 1000,

@@ -121,6 +121,17 @@ def test_a_lease_lost_to_an_operators_lock_is_told_with_what_became_of_it(make_p
     ]  # fmt: skip
 
 
+def test_what_nobody_can_read_hides_none_of_the_others(make_pool, client, pool_name):
+    pool = make_pool(1)
+    for junk in ({"event": "granted", "fence": "forged"}, {"fence": "9" * 5000}, {"x": "y"}):
+        client.xadd(f"redispool:{{{pool_name}}}:events", junk)
+    with pool.lease(owner="bob"):
+        pass
+    events = [event.event for event in reversed(pool.history())]
+    assert events == ["added", "unreadable", "unreadable", "", "granted", "released"]
+    assert pool.waiting() == []  # which looks at the trail, too
+
+
 def test_every_end_of_a_lease_tells_host_process_and_user_as_its_beginning_does(make_pool, client, pool_name):
     """Its beginning may have left the trail by then."""
     pool = make_pool(2, auto_renew=False)
