@@ -185,8 +185,8 @@ class _SectionParser(configparser.RawConfigParser):
     def numbered(self, text: str) -> Iterator[str]:
         """The lines of the text, of which `line` is the number of the last one given."""
         for self.line, content in enumerate(io.StringIO(text), 1):
-            if content.startswith("["):
-                self._within = content.startswith(f"[{_SECTION}]")
+            if header := self.SECTCRE.match(content):  # '[' alone may begin a name
+                self._within = header["header"] == _SECTION
             yield content
 
     def optionxform(self, optionstr: str) -> str:
@@ -210,7 +210,7 @@ def _read_sections(text: str) -> Iterator[_Row]:
     if not parser.has_section(_SECTION):
         raise ConfigError(f"there is no section [{_SECTION}]")
     for name in parser.options(_SECTION):
-        line = parser.lines[name]
+        line = parser.lines.get(name, 1)
         yield _Row(line, {"name": name, "password": _from_base64(parser.get(_SECTION, name), line)})
 
 

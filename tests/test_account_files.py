@@ -248,3 +248,12 @@ def test_a_loaded_file_fills_a_pool(make_pool, write):
     pool = make_pool(load_accounts(write("a.csv", "name,password,max_sessions\nalice,one,2\nbob,two,1\n")))
     assert [(account.name, account.max_sessions) for account in pool.accounts] == [("alice", 2), ("bob", 1)]
     assert pool.status().free == 3
+
+
+def test_a_name_may_begin_with_what_looks_like_the_head_of_a_section(tmp_path):
+    file = tmp_path / "accounts.cfg"
+    file.write_text("[account-pool]\na1 = eA==\n[a2 = eA==\na3 = eA==\n  [x]\n[other]\nb = c\n")
+    with pytest.raises(ConfigError, match="line 4: the password is not in base64"):
+        load_accounts(file)
+    file.write_text("[account-pool]\na1 = eA==\n[a2 = eA==\na3 = eA==\n[other]\nb = c\n")
+    assert [account.name for account in load_accounts(file)] == ["a1", "[a2", "a3"]
