@@ -230,7 +230,9 @@ class PipeHandler(_PipeHandler):  # type: ignore[misc]
         child.join()
         attempt.gone.set()
         self.give_back(attempt)
-        if child.exitcode:  # None: Exscript has waited for it as well, so it has the result
+        while child.exitcode is None and starter.is_alive():
+            time.sleep(0.01)  # another thread, which starts a process, has been told the code, and is about to note it
+        if child.exitcode:
             self._fail(child)
 
     def _fail(self, child: Any) -> None:

@@ -1,6 +1,6 @@
 """A program with an `Exscript.Queue` of its own: logs in to the judge so many times.
 
-    python -m tests.integrations.exscript.queue_program REDIS NAMESPACE MODE PORT LOGINS [hang]
+    python -m tests.integrations.exscript.queue_program REDIS NAMESPACE MODE PORT LOGINS [ATTEMPTS | hang]
 
 With `hang`, it takes an account for each and keeps it for ever, without any login.
 """
@@ -50,7 +50,8 @@ def main(redis, namespace, mode, port, logins, ending=""):
     if ending == "hang":
         queue.run([f"dummy://r{number}" for number in range(int(logins))], hang)
     else:
-        queue.run([judged_host(f"r{number}", int(port)) for number in range(int(logins))], log_in)
+        hosts = [judged_host(f"r{number}", int(port)) for number in range(int(logins))]
+        queue.run(hosts, log_in, attempts=int(ending or 1))
     queue.join()
     queue.destroy()
     print(f"failed {queue.failed}", flush=True)

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from multiprocessing import popen_fork
 
 import pytest
 
@@ -143,6 +144,36 @@ def test_a_job_that_is_killed_before_it_has_asked_for_an_account_is_tried_again(
     assert len(queue.errors["r1"]) == 2
     assert queue.failed == 0
     assert held(manager.default_pool) == []
+
+
+@pytest.mark.parametrize("mode", [MODES[1]], indirect=True)
+def test_a_killed_job_is_known_though_another_thread_is_told_of_its_end_first(manager, queue, monkeypatch):
+    """Whoever starts a process asks for the ends of all others; who waits for one of these learns nothing then."""
+    manager.add_account(Account("a"))
+    pids, report = os.pipe()
+    poll, asked = popen_fork.Popen.poll, []
+
+    def poll_second(popen, flag=os.WNOHANG):
+        if flag == 0 and popen.returncode is None:
+            os.waitid(os.P_PID, popen.pid, os.WEXITED | os.WNOWAIT)
+            asked.append(popen)
+        if asked.count(popen) in {1, 2, 3}:
+            asked.append(popen)
+            return None
+        return poll(popen, flag)
+
+    def job(job, host, conn):
+        conn.account_factory(None)
+        os.write(report, b"%8d" % os.getpid())
+        if job.failures == 0:
+            threading.Event().wait()
+
+    monkeypatch.setattr(popen_fork.Popen, "poll", poll_second)
+    queue.run(dummy("r1"), job, attempts=2)
+    os.kill(int(os.read(pids, 8)), signal.SIGKILL)
+    os.read(pids, 8)
+    queue.join()
+    assert [str(error) for error in queue.errors["r1"]] == ["the process of job 'r1' ended with exit code -9"]
 
 
 @pytest.mark.parametrize("mode", [MODES[1]], indirect=True)
