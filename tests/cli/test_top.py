@@ -20,8 +20,8 @@ from tests.conftest import wait_until
 class Screen:
     """The last picture that a running top has drawn."""
 
-    def __init__(self, shell, *words):
-        self.running = shell.start("top", "--every", "0.2", *words, terminal=True)
+    def __init__(self, shell, *words, **options):
+        self.running = shell.start("top", "--every", "0.2", *words, terminal=True, **options)
 
     @property
     def text(self):
@@ -120,6 +120,28 @@ def test_it_survives_a_restart_of_the_server_and_says_what_is_wrong_meanwhile(ow
         screen.shows("after")
         screen.type("q")
         assert screen.running.end() == 0
+
+
+def test_a_pool_that_is_chosen_shows_its_figures_however_many_there_are(shell):
+    for number in range(7):
+        shell.pool(number + 1, name=f"pool{number}")
+    screen = Screen(shell)
+    screen.shows("pool0", "pool4")
+    assert "pool6" not in screen.text
+    screen.type("\t" * 7)
+    screen.shows("pool pool6", "Free")
+    wait_until(lambda: any(line.split()[:3] == ["pool6", "7", "7"] for line in screen.text.splitlines()))
+
+
+def test_on_a_small_terminal_there_is_room_for_who_holds_what(shell, busy):
+    for number in range(7):
+        shell.pool(1, name=f"pool{number}")
+    screen = Screen(shell, COLUMNS="40", LINES="12")
+    screen.shows("lab", "Quar.", "alice", "bob", "Waiting (1)")
+    screen.type("r")
+    screen.shows("Release account")
+    assert max(map(len, screen.text.splitlines())) <= 40
+    assert all(line.count("  ") for line in screen.text.splitlines() if line.startswith("lab")), "in one line"
 
 
 def test_without_a_terminal_it_says_what_there_is_instead(shell):

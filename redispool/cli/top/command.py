@@ -69,7 +69,7 @@ class _Top:
                 if time.monotonic() >= next_look:
                     self._watch.look()
                     next_look = time.monotonic() + self._every
-                live.update(picture(self._watch, self._view, self._console.height), refresh=True)
+                live.update(picture(self._watch, self._view, self._console.height, self._console.width), refresh=True)
                 try:
                     pressed = keyboard.keys(next_look - time.monotonic())
                 except EOFError:

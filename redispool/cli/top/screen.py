@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _BARS = " ▁▂▃▄▅▆▇█"
 _MOST_POOLS, _MOST_WAITERS = 5, 5  # rows
 _FIXED = 8  # lines of headings, gaps and keys
+_CROWDED, _NARROW = 16, 70  # lines and columns, below which there is not room for all
 _KEYS = "up/down choose  s sort  / filter  tab pool  r release  x quarantine  q quit"
 
 
@@ -79,21 +80,17 @@ class View:
             self.chosen = rows[max(min(self.place(rows) + step, len(rows) - 1), 0)].lease.token
 
 
-def picture(watch: Watch, view: View, height: int) -> RenderableType:
+def picture(watch: Watch, view: View, height: int, width: int) -> RenderableType:
     """All of the screen."""
     rows = view.rows(watch.pools)
     view.move(rows, 0)
-    pools = watch.pools[:_MOST_POOLS]
-    waiters = [
-        (pool.status.name, waiter)
-        for pool in watch.pools
-        if view.pool in ("", pool.status.name)
-        for waiter in pool.waiters
-    ]
+    looked_at = [pool for pool in watch.pools if view.pool in ("", pool.status.name)]
+    pools = looked_at[: max(min(_MOST_POOLS, height - _CROWDED), 1)]
+    waiters = [(pool.status.name, waiter) for pool in looked_at for waiter in pool.waiters]
     room = max(height - _FIXED - len(pools) - min(len(waiters), _MOST_WAITERS) - 2, 3)
     return Group(
         _heading(view),
-        _pools(pools, len(watch.pools)),
+        _pools(pools, len(watch.pools), narrow=width < _NARROW),
         _sparkline(watch.rates),
         Text(),
         _leases(rows, view, room),
@@ -114,7 +111,7 @@ def _heading(view: View) -> Text:
     return parts
 
 
-def _pools(pools: Sequence[PoolView], count: int) -> RenderableType:
+def _pools(pools: Sequence[PoolView], count: int, *, narrow: bool) -> RenderableType:
     rows: list[list[Cell]] = []
     for pool in pools:
         one = pool.status
@@ -125,7 +122,11 @@ def _pools(pools: Sequence[PoolView], count: int) -> RenderableType:
         rows.append([one.name, one.accounts, one.free, one.held, one.cooling, out, waiting, rate, *waits])
     name = "Pool" if count <= len(pools) else f"Pool (of {count})"
     columns = [name, "#Acc.", "#Free", "#Held", "#Cool", "#Quar.", "#Wait", "#A second", "#p50", "#p95"]
-    return table(columns, rows)
+    shown = [0, 2, 3, 5, 6] if narrow else range(len(columns))
+    found = table([columns[place] for place in shown], [[row[place] for place in shown] for row in rows])
+    for column in found.columns:
+        column.no_wrap, column.overflow = True, "ellipsis"
+    return found
 
 
 def _time(seconds: float | None) -> str:
@@ -136,7 +137,7 @@ def _sparkline(rates: Sequence[float]) -> Text:
     most = max(rates, default=0.0)
     bars = "".join(_BARS[-(-int(rate * 100) * (len(_BARS) - 1) // max(int(most * 100), 1))] for rate in rates)
     shown = f"{rates[-1]:.1f} now, {most:.1f} at most" if rates else "to be counted"
-    return Text.assemble("Hand-outs a second ", (bars[-KEPT:][-35:], "green"), f" {shown}")
+    return Text.assemble("Hand-outs a second ", (bars[-KEPT:][-35:], "green"), f" {shown}", no_wrap=True)
 
 
 def _leases(rows: Sequence[Row], view: View, room: int) -> RenderableType:
