@@ -90,7 +90,7 @@ def rename(
     ctx: typer.Context,
     pool: PoolArgument,
     account: NameArgument,
-    new_name: Annotated[str, typer.Argument(help="The new name.")],
+    new_name: Annotated[str, typer.Argument(metavar="NEW_NAME", help="The new name.")],
     url: UrlOption = None,
     namespace: NamespaceOption = NAMESPACE,
     as_json: JsonOption = False,

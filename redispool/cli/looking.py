@@ -150,7 +150,7 @@ def _wait(one: dict[str, Any]) -> str:
 def show(
     ctx: typer.Context,
     pool: PoolArgument,
-    account: Annotated[str, typer.Argument(help="Its name.")],
+    account: Annotated[str, typer.Argument(metavar="ACCOUNT", help="Its name.")],
     show_secrets: Annotated[
         bool, typer.Option("--show-secrets", help="The passwords as well; only on a terminal.")
     ] = False,

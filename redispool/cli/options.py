@@ -55,7 +55,7 @@ NamespaceOption: TypeAlias = Annotated[
 ]
 
 
-def _pools_that_begin(ctx: typer.Context, incomplete: str) -> list[str]:
+def pools_that_begin(ctx: typer.Context, incomplete: str) -> list[str]:
     """The names of pools for the shell to complete; none where the server cannot be asked."""
     from redispool.cli.site import Site  # noqa: PLC0415 - it needs this module
 
@@ -67,11 +67,11 @@ def _pools_that_begin(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 PoolArgument: TypeAlias = Annotated[
-    str, typer.Argument(metavar="POOL", help="The pool's name.", autocompletion=_pools_that_begin)
+    str, typer.Argument(metavar="POOL", help="The pool's name.", autocompletion=pools_that_begin)
 ]
 OptionalPool: TypeAlias = Annotated[
     str | None,
-    typer.Argument(metavar="[POOL]", help="The pool's name; all if not given.", autocompletion=_pools_that_begin),
+    typer.Argument(metavar="[POOL]", help="The pool's name; all if not given.", autocompletion=pools_that_begin),
 ]
 YesOption: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]

@@ -97,7 +97,7 @@ def remove(
 @app.command("test")
 def try_host(
     ctx: typer.Context,
-    host: Annotated[str, typer.Argument(help="A host's name or address.")],
+    host: Annotated[str, typer.Argument(metavar="HOST", help="A host's name or address.")],
     url: UrlOption = None,
     namespace: NamespaceOption = NAMESPACE,
     as_json: JsonOption = False,

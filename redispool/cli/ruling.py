@@ -25,7 +25,7 @@ from redispool.errors import ConfigError
 from redispool.terms import Policy
 
 NameArgument = Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account's name.")]
-ForceOption = Annotated[bool, typer.Option("--force", help="Whoever holds it; events will tell.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Whoever holds it, who hears of it when next renewing.")]
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _WHOLE = ("max_failures", "max_uses", "max_per_owner", "history")
 
@@ -148,7 +148,9 @@ def configure(
     """Show the rules of a pool, or change some, for every host and at once.
 
     The rules are cooldown and min_interval (seconds), max_rate (hand-outs a second), max_failures, max_uses,
-    max_per_owner, cleanup (true or false), history (events kept). JSON: an object of those that hold.
+    max_per_owner, cleanup (true or false), history (events kept), history_age (seconds they are kept).
+
+    JSON: an object of those that hold.
     """
     home, report = Site.at(url, namespace).pool(pool), Report(ctx, as_json)
     policy: Any = dict(map(_rule, rules or ()))

@@ -17,7 +17,7 @@ from redispool import AccountManager
 from redispool.arguments import check_seconds, check_ttl
 from redispool.cli.exits import ExitStatus
 from redispool.cli.minder import PASSED_ON, Minder, Order, Outcome
-from redispool.cli.options import NAMESPACE, NamespaceOption, Settings, UrlOption, labels_from
+from redispool.cli.options import NAMESPACE, NamespaceOption, Settings, UrlOption, labels_from, pools_that_begin
 from redispool.connect import connect
 from redispool.errors import ConfigError, LeaseLost
 
@@ -36,7 +36,10 @@ _WATCHED = PASSED_ON | {signal.SIGCHLD, signal.SIGALRM}
 def run(
     ctx: typer.Context,
     command: Annotated[list[str], typer.Argument(metavar="COMMAND...", help="The command and its arguments.")],
-    pool: Annotated[str | None, typer.Option("--pool", "-p", help="The pool; 'default' if not given.")] = None,
+    pool: Annotated[
+        str | None,
+        typer.Option("--pool", "-p", help="The pool; 'default' if not given.", autocompletion=pools_that_begin),
+    ] = None,
     host: Annotated[str | None, typer.Option(help="Take the pool that serves this host (see routes).")] = None,
     account: Annotated[str | None, typer.Option(help="This very account of the pool.")] = None,
     label: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Only one that carries it.")] = None,

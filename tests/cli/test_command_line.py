@@ -129,6 +129,7 @@ def test_the_shell_completes_commands_and_the_names_of_pools(shell):
 
     assert completions("redispool sta") == ["status"]
     assert completions("redispool status l") == ["lab", "lobby"]
+    assert completions("redispool run --pool lo") == ["lobby"]
     assert "complete" in shell.says("--show-completion", "bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
 
 
