@@ -6,12 +6,10 @@
     def collect(host):
         account = current_account()
 
-An actor's options are those of a task in `redispool.integrations.celery`: account_pool or account_for, account_wait,
-account_timeout, account_countdown, account_choice; each as there, but for this:
+An actor's options are the arguments of `redispool.integrations.celery.with_account`, each as there, but for this:
 
-- A thread is told of time limits and shutdowns between two instructions of Python's. So while it waits for an account,
-  it hears of them after a few seconds.
-- account_wait='retry' needs the middleware Retries, which a broker has by default. It counts against no max_retries.
+- While a thread waits for an account, it hears of time limits and shutdowns a few seconds late.
+- account_wait='retry' counts against no max_retries; it needs the middleware Retries, without a `retry_when` of its own.
 - A broker delivers a killed worker's messages again when it sees fit (Redis: after `heartbeat_timeout`, a minute).
 """
 
@@ -35,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["AccountMiddleware", "ActorConfigError", "current_account"]
 
 _TICKET = "redispool"  # the message's option that it brings along
+_NoneFree = type("NoneFree", (Retry,), {})  # to tell it from what an actor raises itself
 
 
 class ActorConfigError(MiddlewareError, ConfigError):
@@ -52,6 +51,8 @@ class AccountMiddleware(CurrentMessage):
     def before_declare_actor(self, broker: Broker, actor: Actor[..., Any]) -> None:  # noqa: ARG002
         """Lease around the actor's function."""
         options = {name: actor.options[name] for name in WISHES & set(actor.options)}
+        if options and (when := actor.options.get("retry_when")):
+            actor.options["retry_when"] = lambda retries, error: isinstance(error, _NoneFree) or when(retries, error)
         try:
             actor.fn = self._leasing(actor, actor.fn, Wish.of(options)) if options else actor.fn
         except ConfigError as error:
@@ -68,7 +69,7 @@ class AccountMiddleware(CurrentMessage):
             taken = take(wish, pool, owner, may_return=mine, ticket=options.pop(_TICKET, None))
             if isinstance(taken, Return):
                 options |= {_TICKET: taken.ticket, "retries": options.get("retries", 0) - 1}  # which Retries adds again
-                raise Retry(f"no account of pool {pool.name!r} is free yet", delay=int(taken.countdown * 1000))
+                raise _NoneFree(f"no account of pool {pool.name!r} is free yet", delay=int(taken.countdown * 1000))
             with holding(pool, taken):
                 return function(*args, **kwargs)
 

@@ -61,6 +61,18 @@ def patient(name):
     return current_account().name
 
 
+@dramatiq.actor(
+    account_pool="switches",
+    account_wait="retry",
+    account_countdown=0.3,
+    retry_when=lambda _, error: isinstance(error, ValueError),
+)
+def patient_and_choosy():
+    if book.incr(f"{NAMESPACE}:tries") < 3:
+        raise ValueError
+    return current_account().name
+
+
 @dramatiq.actor(account_pool="switches", account_timeout=0.1, max_retries=0)
 def impatient():
     return current_account().name

@@ -101,6 +101,16 @@ def test_one_that_comes_again_later_keeps_its_place(actors, worker, pool):
     assert actors.book.lrange(f"{NAMESPACE}:order", 0, -1) == ["0", "1", "2", "3", "4", "5"]
 
 
+def test_one_that_comes_again_later_is_not_judged_by_the_actors_own_retry_when(actors, worker, pool):
+    held = pool.acquire_accounts(3)
+    message = actors.patient_and_choosy.send_with_options(min_backoff=1, max_backoff=2)
+    wait_until(lambda: pool.status().waiting, 10)
+    for account in held:
+        account.release()
+    assert message.get_result(**WAIT)
+    wait_free(pool)
+
+
 def test_the_host_decides_on_the_pool(actors, worker, pool, manager):
     manager.pool("lab").add_account(Account("of-the-lab"))
     manager.add_pool("lab", "lab-*")
