@@ -9,7 +9,7 @@
 An actor's options are the arguments of `redispool.integrations.celery.with_account`, each as there, but for this:
 
 - While a thread waits for an account, it hears of time limits and shutdowns a few seconds late.
-- account_wait='retry' counts against no max_retries; it needs the middleware Retries, without a `retry_when` of its own.
+- account_wait='retry' counts against no max_retries; it needs the middleware Retries, with no `retry_when` of its own.
 - A broker delivers a killed worker's messages again when it sees fit (Redis: after `heartbeat_timeout`, a minute).
 """
 
