@@ -233,9 +233,9 @@ class PipeHandler(_PipeHandler):  # type: ignore[misc]
         while child.exitcode is None and starter.is_alive():
             time.sleep(0.01)  # another thread, which starts a process, has been told the code, and is about to note it
         if child.exitcode:
-            self._fail(child)
+            self._fail(child, starter)
 
-    def _fail(self, child: Any) -> None:
+    def _fail(self, child: Any, starter: threading.Thread) -> None:
         """Tell Exscript in the place of a process that was killed; without a result it would wait for ever."""
         # an answer that the dead has not read must not be taken for its own by the next attempt
         spoilt, child.data["pipe"] = child.data["pipe"], self.accm.create_pipe(self.job)
@@ -243,6 +243,11 @@ class PipeHandler(_PipeHandler):  # type: ignore[misc]
         error = JobProcessDied(f"the process of job {child.name!r} ended with exit code {child.exitcode}")
         with suppress(OSError):  # it had told the result before, and Exscript is done with it
             child.pipe.send((JobProcessDied, error, f"{error}\n"))
+        starter.join()
+        if (
+            self.job.child is child
+        ):  # there is no other attempt; Exscript may have closed the pipe before it was a new one
+            child.data["pipe"].close()
 
 
 def _return(loan: _Loan) -> None:

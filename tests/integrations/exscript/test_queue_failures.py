@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from multiprocessing import popen_fork
+from multiprocessing.util import Finalize
 
 import pytest
 
@@ -174,6 +175,19 @@ def test_a_killed_job_is_known_though_another_thread_is_told_of_its_end_first(ma
     os.read(pids, 8)
     queue.join()
     assert [str(error) for error in queue.errors["r1"]] == ["the process of job 'r1' ended with exit code -9"]
+
+
+@pytest.mark.parametrize("mode", [MODES[1]], indirect=True)
+def test_a_job_that_is_killed_after_it_was_done_has_succeeded_and_the_queue_ends(manager, queue):
+    manager.add_account(Account("a"))
+
+    def job(job, host, conn):
+        conn.account_factory(None)
+        Finalize(None, os.kill, (os.getpid(), signal.SIGKILL), exitpriority=1)  # when it has told its result
+
+    run(queue, [dummy(f"r{number}") for number in range(40)], job)
+    assert queue.errors == {}
+    assert held(manager.default_pool) == []
 
 
 @pytest.mark.parametrize("mode", [MODES[1]], indirect=True)
