@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 MARGIN = 1.0  # seconds in which a request surely is at the server, and a fault no longer felt
+ROUGH = 0.05  # seconds by which the clocks of two observers may seem to differ
 _ENDINGS = {"released", "expired", "returned", "revoked", "reset"}
 
 
@@ -125,7 +126,7 @@ def abandoned(record: Record, sessions: Mapping[str, int]) -> Away:
     for account, end, seen in record.abandoned:
         if _given_back(lines[account], seen):
             continue
-        following = bisect.bisect_left(grants[account], end - 0.01)
+        following = bisect.bisect_left(grants[account], end - ROUGH)
         if sessions[account] != 1 or end > record.over - MARGIN or following == len(grants[account]):
             continue
         back = grants[account][following]
