@@ -22,11 +22,23 @@ def pass_time(client: redis.Redis, start: str, ms: int) -> None:
         for key, end in zip(keys, ends, strict=True):
             if end >= 0:
                 pipeline.pexpireat(key, end - ms)  # in the past: it is gone
-        for index in (b"leases", b"cooling"):
+        for index in (b"leases", b"cooling", b"dirty"):
             for member, end in client.zrange(start.encode() + index, 0, -1, withscores=True):
                 pipeline.zadd(start.encode() + index, {member: end - ms})
         for key in keys:
             if key.startswith(start.encode() + b"queue"):
                 for token, stamp in client.zrange(key, 0, -1, withscores=True):
                     pipeline.zadd(key, {token: stamp - ms * 1000})
+        pass_time_of_rules(client, pipeline, start.encode(), ms)
         pipeline.execute()
+
+
+def pass_time_of_rules(client: redis.Redis, pipeline: redis.client.Pipeline, start: bytes, ms: int) -> None:
+    """The times that are in hashes: until when accounts rest, how old leases are, when the pace allows the next."""
+    for name, end in client.hgetall(start + b"rest").items():
+        pipeline.hset(start + b"rest", name, int(end) - ms)
+    for token, entry in client.hgetall(start + b"held").items():
+        seat, owner, fence, since, purpose = entry.split(b"\n", 4)
+        pipeline.hset(start + b"held", token, b"\n".join([seat, owner, fence, b"%d" % (int(since) - ms), purpose]))
+    if next_at := client.hget(start + b"meta", "next_at"):
+        pipeline.hset(start + b"meta", "next_at", int(next_at) - ms * 1000)

@@ -22,12 +22,13 @@ class Rotation:
     def has_turn(self, name: str) -> bool:
         return any(turn.name == name and not turn.stale for turn in self.turns)
 
-    def join(self, name: str, members: int) -> None:
+    def join(self, name: str, members: int | None) -> None:
+        """It has a turn, at the end if it had none; of how many members, None: as many as there are here."""
         if self.has_turn(name):
             return
         stale = [turn for turn in self.turns if turn.name == name]
         distinct = {turn.name for turn in self.turns} | {name}
-        if stale and len(self.turns) - len(distinct) >= members:
+        if stale and len(self.turns) - len(distinct) >= (len(distinct) if members is None else members):
             stale[-1].stale = False  # or the list would grow for ever
         else:
             self.turns.append(Turn(name))
@@ -42,6 +43,10 @@ class Rotation:
             if not turn.stale:
                 return turn.name
         return None
+
+    def put_back(self, name: str) -> None:
+        """What was next is next again."""
+        self.turns.insert(0, Turn(name))
 
     def pass_turn(self, name: str, new: str) -> None:
         """The turn passes to the new name; if stale entries of that come later, it is the last of them."""
