@@ -184,7 +184,7 @@ class AccountPool:
         priority: int = 0,
         **choice: Unpack[Choice],
     ) -> list[Handle]:
-        """Wait for `n` different accounts and lock them all at once, or none; who waits for them is not overtaken.
+        """Wait for `n` different accounts and lock them all at once, or none; not overtaken, unless reserved ones lack.
 
         Raises:
             ConfigError: the pool has fewer accounts than that.

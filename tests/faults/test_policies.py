@@ -240,3 +240,74 @@ def test_prefer_is_remembered_for_an_owner_on_every_host(open_pool, pair):
     one.do("release")
     assert other.do("acquire", owner="job", prefer=True)["name"] == name
     other.do("release")
+
+
+def test_who_excludes_an_account_is_passed_by_it_to_another_process(open_pool, pair):
+    pool = open_pool(2)
+    one, other = pair
+    held = [pool.acquire_account(name) for name in ("a1", "a2")]
+    one.send("acquire", exclude=["a1"])
+    wait_until(lambda: pool.status().waiting == 1)
+    other.send("acquire")
+    wait_until(lambda: pool.status().waiting == 2)
+    held[0].release()
+    assert other.answer()["name"] == "a1"
+    held[1].release()
+    assert one.answer()["name"] == "a2"
+    for worker in (one, other):
+        worker.do("release")
+
+
+def test_max_lease_ends_what_a_process_goes_on_renewing(open_pool, server, worker):
+    pool = open_pool(1)
+    one, other = worker(server.url, ttl=TTL, max_lease=1.5), worker(server.url, ttl=TTL)
+    first = one.do("acquire")["at"]
+    assert is_refused(other)
+    second = other.do("acquire")["at"]
+    assert 1.4 < second - first < 1.5 + TTL + 1
+    assert one.do("release")["error"] == "LeaseLost"
+    other.do("release")
+    assert pool.status().free == 1
+
+
+def test_max_sessions_that_are_changed_hold_for_those_who_wait_and_those_who_hold(open_pool, pair):
+    pool = open_pool(1)
+    one, other = pair
+    one.do("acquire")
+    other.send("acquire")
+    wait_until(lambda: pool.status().waiting == 1)
+    pool.add_account(Account("a1", max_sessions=2))
+    assert other.answer(1)["name"] == "a1"
+    pool.add_account(Account("a1"))
+    one.do("release")
+    assert is_refused(one)  # the other has the one seat that is left
+    other.do("release")
+    assert has(one, "a1")
+    one.do("release")
+
+
+def test_a_cleaner_is_told_in_another_process_that_nothing_is_cleaned_any_more(open_pool, pair):
+    pool = open_pool(1, cleanup=True)
+    one, other = pair
+    one.send("take", method="acquire_for_cleanup")
+    wait_until(lambda: pool.status().waiting == 1)
+    other.do("call", method="configure", cleanup=None)
+    assert one.answer(1)["error"] == "ConfigError"
+
+
+def test_a_batch_that_lacks_what_another_process_reserved_holds_up_nobody(open_pool, pair):
+    pool = open_pool(2)
+    one, other = pair
+    held = pool.acquire_account("a1")
+    one.send("take", method="acquire_accounts", n=2)
+    wait_until(lambda: pool.status().waiting == 1)
+    other.send("acquire")
+    wait_until(lambda: pool.status().waiting == 2)
+    pool.reserve("a1", "alice", time.time() + 3600, force=True)
+    assert other.answer(1)["name"] == "a2"
+    other.do("release")
+    assert pool.release("a1", "alice") == 1
+    assert len(one.answer()) == 2
+    for _ in range(2):
+        one.do("release")
+    del held
