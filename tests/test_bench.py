@@ -30,7 +30,7 @@ PEERS = {
 }  # fmt: skip
 CONTENDING = {"python-redis-lock", "py-redis-semaphore", "redis-py Lock", "pottery Redlock"}
 BLOCKING = {"redispool", "python-redis-lock", "py-redis-semaphore"}
-CROWDS = {"2 contenders, a thread in each of 2 processes", "8 contenders, tasks in 3 processes"}
+CROWDS = {"2 threads of 2 processes", "8 tasks of 3 processes"}
 TASKS = {"1 tasks at one time", "10 tasks at one time"}
 WAYS = {"acquire_accounts", "acquire_account, pipelined by asyncio"}
 FIGURES = {
@@ -41,6 +41,7 @@ FIGURES = {
     "uncontended: one cycle of redispool": {
         "script calls", "commands within the scripts", "wall time", "client CPU", "server CPU",
         "server CPU of two trivial EVALSHA", "server time in scripts", "time in scripts of two trivial EVALSHA",
+        "bytes to the server", "bytes from the server",
     },
     "3 contenders, 2 turns each: speed against": CONTENDING,
     "3 contenders, as many turns as they get: speed against": CONTENDING,
@@ -54,8 +55,8 @@ FIGURES = {
     "accounts: 1; hand-off, p50": CROWDS,
     "accounts: 1; hand-off, p99": CROWDS,
     "accounts: 2; turns a second": CROWDS,
-    "accounts: 2; hand-off, p50": {"8 contenders, tasks in 3 processes"},
-    "accounts: 2; hand-off, p99": {"8 contenders, tasks in 3 processes"},
+    "accounts: 2; hand-off, p50": {"8 tasks of 3 processes"},
+    "accounts: 2; hand-off, p99": {"8 tasks of 3 processes"},
     "asyncio, no task waits: cycles a second": TASKS,
     "asyncio, no task waits: client CPU of a cycle": TASKS,
     "asyncio, no task waits: server CPU of a cycle": TASKS,

@@ -55,7 +55,5 @@ def _work(crew: Crew, settings: Settings, cell: tuple[int, int], hold: float) ->
 
 def _name(settings: Settings, crowd: int) -> str:
     if crowd > settings.waiters:
-        return f"{crowd} contenders, tasks in {settings.contenders} processes"
-    processes = min(crowd, settings.contenders)
-    each = -(-crowd // processes)
-    return f"{crowd} contenders, {'a thread' if each == 1 else f'{each} threads'} in each of {processes} processes"
+        return f"{crowd} tasks of {settings.contenders} processes"
+    return f"{crowd} threads of {min(crowd, settings.contenders)} processes"

@@ -40,8 +40,8 @@ def measure(settings: Settings) -> list[Figure]:
 def _open(settings: Settings, what: str, accounts: int) -> AccountPool:
     """A pool without an audit trail, which has a bound of its own and is no part of what grows."""
     pool = AccountPool(
-        name=f"{settings.prefix}:memory-of-{what}", namespace=settings.prefix, redis=settings.url, ttl=_TTL, auto_renew=False,
-        history=0,
+        name=f"{settings.prefix}:memory-of-{what}", namespace=settings.prefix, redis=settings.url, ttl=_TTL,
+        auto_renew=False, history=0,
     )  # fmt: skip
     # 40 bytes, no two alike
     pool.add_account([Account(f"account-{number:07}", secrets.token_hex(20)) for number in range(accounts)])

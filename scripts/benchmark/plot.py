@@ -29,8 +29,8 @@ def draw(figures: Sequence[Figure], file: Path) -> None:
     mpl.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "redispool", "font.family": "sans-serif", "font.size": 9}
     sheet = Sheet(figsize=(10, 7), layout="constrained")
     uncontended, contended, handoff, growth = sheet.subplots(2, 2).flat
-    _bars(uncontended, _group(figures, r"uncontended: speed against"), "nobody waits: redispool's speed against …")
-    _bars(contended, _group(figures, r"contenders, \d+ turns each"), "16 contend for one account: speed against …")
+    _bars(uncontended, _group(figures, r"uncontended: speed against"), "redispool's speed: nobody waits")
+    _bars(contended, _group(figures, r"contenders, \d+ turns each"), "redispool's speed: many want one account")
     _handoffs(handoff, figures)
     _growth(growth, figures)
     sheet.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
@@ -50,12 +50,12 @@ def _bars(axes: Axes, found: list[Figure], title: str) -> None:
     for row, value in enumerate(values):
         axes.annotate(f" {value:.2g}", (value, row), (4, 5), textcoords="offset points", fontsize=8)
     axes.axvline(1, color=_LINE, linewidth=1)
+    axes.set_xscale("log", base=2)
     if values:
-        axes.set_xscale("log")
-        axes.set_xlim(min(0.3, *values), max(values) * 2)
+        axes.set_xlim(min(values) / 1.5, max(values) * 2)
     axes.set_title(title, loc="left")
-    axes.xaxis.set_major_formatter("{x:g} x")
-    axes.xaxis.set_minor_formatter("")
+    axes.set_xlabel("times as fast as")
+    axes.xaxis.set_major_formatter("{x:g}")
 
 
 def _handoffs(axes: Axes, figures: Sequence[Figure]) -> None:
@@ -70,8 +70,9 @@ def _handoffs(axes: Axes, figures: Sequence[Figure]) -> None:
     axes.set_yscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_major_formatter("{x:g}")
+    axes.set_xticks([4**power for power in range(6)])
     axes.set_xlabel("contenders for one account")
-    axes.set_title("hand-off to one who waits, ms", loc="left")
+    axes.set_title("from a release to the next acquire, ms", loc="left")
 
 
 def _growth(axes: Axes, figures: Sequence[Figure]) -> None:
@@ -91,6 +92,6 @@ def _growth(axes: Axes, figures: Sequence[Figure]) -> None:
     axes.axhline(1, color=_LINE, linewidth=1)
     axes.set_xscale("log")
     axes.set_ylim(0, 2)
-    axes.yaxis.set_major_formatter("{x:g} x")
-    axes.set_xlabel("how many")
-    axes.set_title("server time of a cycle, against a small, idle pool", loc="left")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.set_xlabel("how many there are")
+    axes.set_title("server time, against a small pool's", loc="left")

@@ -59,7 +59,7 @@ class Settings:
     flat_out_seconds: float = 0.8
     waiters: int = 64
     handoff_rounds: int = 2
-    handoff_seconds: float = 1.5
+    handoff_seconds: float = 3.0
     hold: float = 0.003
     crowds: tuple[int, ...] = (1, 4, 16, 64, 256, 1024)
     crowd_accounts: tuple[int, ...] = (1, 8, 64)

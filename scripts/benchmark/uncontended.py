@@ -64,12 +64,31 @@ def measure(settings: Settings) -> list[Figure]:
         for round_number in range(settings.rounds):
             for peer in in_turn(UNCONTENDED, round_number):
                 samples[peer].append(_sample(contenders[peer], settings.cycles, observer))
+        traffic = _traffic(contenders[REDISPOOL], settings.cycles, observer)
     speed = [
         figure("uncontended: speed against", peer.name, _ratios(samples, peer, "wall"), target=_TARGETS.get(peer))
         for peer in UNCONTENDED
         if peer is not REDISPOOL
     ]
-    return [*speed, *_costs(samples)]
+    return [*speed, *_costs(samples), *traffic]
+
+
+def _traffic(contender: Contender, cycles: int, observer: redis.Redis) -> list[Figure]:
+    """Bytes that a cycle sends and receives, without what the reading takes itself."""
+
+    def read() -> list[int]:
+        stats = observer.info("stats")
+        return [stats["total_net_input_bytes"], stats["total_net_output_bytes"]]
+
+    earlier, before = read(), read()
+    for _ in range(cycles):
+        contender.acquire()
+        contender.release()
+    counts = [(c - b - (b - a)) / cycles for a, b, c in zip(earlier, before, read(), strict=True)]
+    own = "uncontended: one cycle of redispool"
+    return [
+        figure(own, f"bytes {way} the server", [count], "") for way, count in zip(("to", "from"), counts, strict=True)
+    ]
 
 
 def _ratios(samples: Samples, peer: Peer, attribute: str) -> list[float]:
