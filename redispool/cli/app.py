@@ -8,7 +8,6 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer import rich_utils
 
 from redispool.cli import accounts, files, looking, routes, ruling, service
 from redispool.cli.bench import bench
@@ -41,6 +40,8 @@ def _show_version(wanted: bool) -> None:
 
 def _leave_out_colors(wanted: bool) -> None:
     if wanted:
+        from typer import rich_utils  # noqa: PLC0415 - it takes long, and few need it
+
         rich_utils.COLOR_SYSTEM = None  # of usage errors and of --help
 
 
