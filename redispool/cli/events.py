@@ -106,14 +106,28 @@ def _follow(site: Site, report: Report, pools: list[str], account: str | None, l
     seen = dict.fromkeys(streams, b"0-0")
     last: list[tuple[str, EventRow]] = []
     for key, name in streams.items():
-        entries = send("XREVRANGE", key, "+", "-", "COUNT", limit)
-        if entries:
-            seen[key] = entries[0][0]
-        last += ((name, event_row(*entry)) for entry in entries)
+        seen[key], rows = _last(send, key, account, limit)
+        last += ((name, row) for row in rows)
     last.sort(key=lambda pair: pair[1].at)
     for name, row in chain(last[-limit:], _coming(send, streams, seen, find_others)):
         if account in (None, row.account):
             _tell(report, name, row)
+
+
+def _last(send: Any, key: str, account: str | None, limit: int) -> tuple[bytes, list[EventRow]]:
+    """The number of the newest event, and the last events of the account, or of all; the newest is first."""
+    newest, end = b"0-0", b"+"
+    rows: list[EventRow] = []
+    page = limit if account is None else _PAGE
+    while len(rows) < limit:
+        entries = send("XREVRANGE", key, end, "-", "COUNT", page)
+        if end == b"+" and entries:
+            newest = entries[0][0]
+        rows += [row for row in (event_row(*entry) for entry in entries) if account in (None, row.account)]
+        if len(entries) < page:
+            break
+        end = b"(" + entries[-1][0]
+    return newest, rows[:limit]
 
 
 def _coming(

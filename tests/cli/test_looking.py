@@ -126,6 +126,20 @@ def test_events_are_followed_until_ctrl_c_none_twice_and_none_left_out(own_shell
         assert running.output.count(f"granted {'later' if owner == 'third' else 'a1'} {owner}") == 1
 
 
+def test_the_events_of_an_account_are_followed_from_its_own_last_ones_on(shell):
+    pool = shell.pool(2)
+    for _ in range(300):
+        pool.acquire_account("a2").release()
+    running = shell.start("events", "--follow", "--account", "a1", "--limit", "5")
+    wait_for(running, "added a1")
+    with pool.lease("a1", "bob"):
+        wait_for(running, "granted a1 bob")
+    running.process.send_signal(2)
+    assert running.end() == 130
+    assert "a2" not in running.output
+    assert running.output.count("added a1") == 1
+
+
 def test_events_are_followed_in_pools_that_come_later_and_past_what_nobody_can_read(shell):
     running = shell.start("events", "--follow", "--json")
     with shell.server.client() as client:
