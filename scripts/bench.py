@@ -1,8 +1,8 @@
 """Measures redispool side by side with its peers, and prints ratios.
 
     python scripts/bench.py                  a private Valkey; less than three minutes
-    python scripts/bench.py --quick          less than one, with a wider spread
-    python scripts/bench.py --thorough       the full sizes: a million accounts, 500 processes; half an hour
+    python scripts/bench.py --quick          less than a minute, with a wider spread
+    python scripts/bench.py --thorough       the full sizes: a million accounts, 500 processes; 15 to 20 minutes
     python scripts/bench.py --url redis://…  your own server; what it leaves there it removes at the end
     python scripts/bench.py --since COMMIT   the scripts of this tree against those of another commit
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-import traceback
 from typing import TYPE_CHECKING, NoReturn
 
 import redis
@@ -71,12 +70,14 @@ def _storm(settings: Settings, name: str, answer: Connection) -> None:
 
 def _be_a_worker(settings: Settings, name: str, start: int, results: int) -> NoReturn:
     """Wait for the start, take one turn, tell when the account came, and end."""
+    began = time.monotonic()
     try:
         os.read(start, 1)
+        began = time.monotonic()
         pool = AccountPool(name=name, namespace=settings.prefix, redis=settings.url)
         with pool.lease():
             had_it = time.monotonic()
         os.write(results, f"{had_it}\n".encode())
-    except BaseException:  # noqa: BLE001 - it must not go on as its parent would
-        traceback.print_exc()
+    except BaseException as error:  # noqa: BLE001 - it must not go on as its parent would
+        os.write(2, f"of the storm: {error!r} after {time.monotonic() - began:.1f} s\n".encode())
     os._exit(0)
