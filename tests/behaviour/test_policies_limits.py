@@ -88,6 +88,17 @@ def test_an_owner_waits_for_anything_and_is_woken_by_what_he_gives_back(make_poo
     waiter.result(1).release()
 
 
+def test_of_an_owner_who_may_go_on_he_is_told_for_whom_something_is_free(make_pool, queue_up):
+    pool = make_pool(3, max_per_owner=1)
+    theirs, mine = pool.acquire_account("a1", owner="you"), pool.acquire_account("a2", owner="me")
+    for_theirs, for_any = queue_up(pool, "a1", owner="me"), queue_up(pool, owner="me")  # a3 is free
+    mine.release(cooldown=60)
+    assert for_any.result(1).name == "a3"
+    for_any.result().release()
+    theirs.release()
+    for_theirs.result(1).release()
+
+
 def test_an_owner_whose_lease_ends_by_itself_may_go_on(make_pool, queue_up):
     pool = make_pool(2, max_per_owner=1, auto_renew=False)
     lost = pool.acquire_account(owner="me", ttl=0.3)

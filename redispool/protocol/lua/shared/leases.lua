@@ -1,15 +1,22 @@
 -- Guarantees: the lock decides who holds a seat; what disagrees with it is mended, and a lease that ended frees its seat once.
 --@include waiters
 
--- Who has given a lease back may have more from now on, where the policy limits what one owner has.
+-- Who has given a lease back may have more from now on, where the policy limits what one owner has: of those who ask for
+-- him, the first for each thing that is free.
 local function tell_owner(owner)
   if not policy.max_per_owner then return end
+  local told, looked_at = {}, 0
   for _, token in ipairs(redis.call('ZRANGE', ASKING .. owner, 0, CROWD - 1)) do
     local request = request_of(token)
     if not request then
       redis.call('ZREM', ASKING .. owner, token)
-    elseif may_take(request, '') then
-      return wake(request)
+    else
+      if not told[request.want] and may_take(request, '') and is_free(request) then
+        told[request.want] = true
+        wake(request)
+      end
+      looked_at = looked_at + 1
+      if looked_at == BOUND then return end
     end
   end
 end
