@@ -104,8 +104,9 @@ def cmdline(process):
 
 
 @pytest.mark.timeout(600)
-@few_or_many
-def test_with_a_program_killed_every_two_seconds_it_is_the_same(jobs, server, namespace, pool, mode, judge):
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", [500])
+def test_with_a_program_killed_every_two_seconds_none_is_refused(jobs, server, namespace, pool, mode, judge):
     """A program that was killed is started anew, with all its logins."""
     killed, done = {}, 0
     words = (server, namespace, mode, judge.port, str(LOGINS), "10")
@@ -136,7 +137,7 @@ def test_with_a_program_killed_every_two_seconds_it_is_the_same(jobs, server, na
     away = [event.at - killed[int(grants[event.fence].token.split(":")[-2])] for event in events_of(pool, "expired")]
     print(f"{len(killed)} killed, {len(away)} accounts lost for {max(away):.2f} s at the most")
     assert max(away) <= TTL + 1
-    assert_all_is_well(judge, pool, jobs, tenths=2)  # a kill keeps several accounts away for a while
+    assert_all_is_well(judge, pool, jobs, tenths=5)  # of four programs, one is always starting
 
 
 def kill(program):
