@@ -192,7 +192,7 @@ class OversightFlows:
                 raise self.channel.unknown(account)
             case b"held":
                 raise ConfigError(
-                    f"account {account!r} is held by {reply[1].decode()!r}; wait for it, or use force=True"
+                    f"account {account!r} is held by {reply[1].decode()!r}; wait for it, or take it by force"
                 )
             case b"unlocked":
                 raise ConfigError(f"account {account!r} has needs_lock=False: any number may hold it at any time")
@@ -211,7 +211,7 @@ class OversightFlows:
         if reply[0] == b"unknown":
             raise self.channel.unknown(account)
         if not reply[1]:
-            others = f"it is held by {reply[2].decode()!r}; use force=True" if reply[2] else "nobody holds it"
+            others = f"it is held by {reply[2].decode()!r}; release it by force" if reply[2] else "nobody holds it"
             raise NotHeld(f"account {account!r} is not held by {owner!r}: {others}")
         return int(reply[1])
 

@@ -76,6 +76,22 @@ def test_the_last_hour_is_there_at_once_and_goes_on(shell, look):
     tab.shows("#ended", "late", "early 0")
 
 
+def test_a_tab_that_nobody_sees_keeps_no_connection_and_is_up_to_date_when_it_is_seen_again(shell, look):
+    pool = shell.pool(2)
+    web = Web(shell)
+    hidden, seen = look(web.url), look(web.url)
+    seen.live()
+    hidden.live()
+    define = "Object.defineProperty(document, 'hidden', {{value: {}, configurable: true}})"
+    show = f"{define}; document.dispatchEvent(new Event('visibilitychange'))"
+    hidden.page.evaluate(show.format("true"))
+    with pool.lease(owner="unseen"):
+        seen.shows("#leases", "unseen")
+        assert "unseen" not in hidden.text("#leases")
+        hidden.page.evaluate(show.format("false"))
+        hidden.shows("#leases", "unseen")
+
+
 def test_it_survives_a_restart_of_redis_and_of_its_own_server(own_server, own_shell, look):
     own_shell.server = own_server("valkey", appendonly="yes", appendfsync="always")
     port = free_port()

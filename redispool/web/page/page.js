@@ -119,8 +119,12 @@ function drawSoon() {
   });
 }
 
+let source = null;
+
+// A browser has six connections for a host: a tab that nobody sees must not keep one.
 function listen() {
-  const source = new EventSource("/events");
+  if (source !== null || document.hidden) return;
+  source = new EventSource("/events");
   const hear = (take) => (event) => {
     take(JSON.parse(event.data));
     drawSoon();
@@ -130,10 +134,15 @@ function listen() {
   source.addEventListener("error", () => {
     model.lost();
     drawSoon();
-    if (source.readyState !== EventSource.CLOSED) return; // it tries again by itself
-    source.close();
+    if (source?.readyState !== EventSource.CLOSED) return; // it tries again by itself
+    hangUp();
     setTimeout(listen, 2000);
   });
+}
+
+function hangUp() {
+  source?.close();
+  source = null;
 }
 
 at("controls").addEventListener("submit", (event) => event.preventDefault());
@@ -141,4 +150,5 @@ for (const kind of ["input", "change"]) at("controls").addEventListener(kind, dr
 document.querySelector("#timeline details").addEventListener("toggle", drawSoon);
 new ResizeObserver(drawSoon).observe(at("main"));
 setInterval(() => document.hidden || drawSoon(), 1000);
+document.addEventListener("visibilitychange", () => (document.hidden ? hangUp() : listen()));
 listen();
