@@ -29,7 +29,7 @@ from tests.model.policies import Ask
 from tests.model.rotation import Rotation, Turn
 from tests.model.ruled_pool import RuledPool
 from tests.model.scripted_rules import ScriptedRules
-from tests.model.steps import EVERYTHING, LABELS, NAMES, NEVER_LOCKED, RULES, STEPS
+from tests.model.steps import EVERYTHING, LABELS, NAMES, NEVER_LOCKED, OF_MEMBERS, RULES, STEPS
 from tests.model.test_model import HISTORIES, PHASES
 from tests.servers import BINARIES
 
@@ -148,6 +148,9 @@ class RuledHistories(Agreement, RuleBasedStateMachine):
 
     @initialize(random=randoms)
     def begin(self, random):
+        if random.random() < 0.4:
+            self.model.configure(cleanup=True)
+            self.real.configure(cleanup=True)
         for name in random.sample(NAMES, random.randint(1, 6)):
             self.add(name, {"d": 2, "e": 3}.get(name, 1), random.choice(LABELS))
 
@@ -158,6 +161,8 @@ class RuledHistories(Agreement, RuleBasedStateMachine):
         while self.model.step == before:
             ((_, name, choices),) = random.choices(STEPS, [weight for weight, _, _ in STEPS])
             arguments = {argument: random.choice(values) for argument, values in choices.items()}
+            if name in OF_MEMBERS and arguments["name"] not in self.model.members and random.random() < 0.8:
+                continue
             try:
                 getattr(self, name)(**arguments)
             finally:
