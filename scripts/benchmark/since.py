@@ -94,7 +94,7 @@ def measure(settings: Settings, commit: str) -> list[Figure]:
             sides = [
                 _Side("this tree", _HERE, settings, client), _Side(commit, Path(folder), settings, client)
             ]  # fmt: skip
-            for number in range(settings.rounds):
+            for number in range(4 * settings.rounds):  # they are short
                 for side in sides if number % 2 else reversed(sides):
                     for kind, cost in _sample(side, number, settings.cycles, client):
                         costs.setdefault((side.label, kind), []).append(cost)
