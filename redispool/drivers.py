@@ -38,6 +38,7 @@ from redispool.protocol.commands import (
     Pause,
     Plain,
     Replication,
+    Unanswered,
     Unavailable,
     Unreplicated,
 )
@@ -85,6 +86,12 @@ def translated(error: Exception) -> Exception:
         if text.startswith("user_script:") or "is not an integer" in text or "not a valid float" in text:
             return ProtocolMismatch(f"a script found data that redispool did not write ({text})")
     return error
+
+
+def unanswered(error: Exception) -> Exception:
+    """What went wrong once a command was on its way, as `translated`."""
+    better = translated(error)
+    return Unanswered(better.cause) if type(better) is Unavailable else better
 
 
 def confirmation(wanted: Replication) -> list[tuple[Argument, ...]]:
@@ -201,8 +208,10 @@ class Wire:
         try:
             connection.send_packed_command(connection.pack_commands(commands), check_health=False)
             replies = [_reply(connection) for _ in commands]
-        except BaseException:
+        except BaseException as error:
             connection.disconnect()
+            if isinstance(error, Exception):
+                raise unanswered(error) from None
             raise
         if any(isinstance(reply, Exception) and isinstance(translated(reply), Unavailable) for reply in replies):
             connection.disconnect()
@@ -233,8 +242,10 @@ class Wire:
             else:
                 self._idle.append((connection, time.monotonic()))
             raise
-        except BaseException:
+        except BaseException as error:
             connection.disconnect()  # the reply may still come, and must not be taken for another's
+            if isinstance(error, Exception):
+                raise unanswered(error) from None
             raise
         self._idle.append((connection, time.monotonic()))
         return reply

@@ -13,7 +13,7 @@ import redis.asyncio as async_redis
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.exceptions import ResponseError
 
-from redispool.drivers import as_sent, confirmation, translated, unconfirmed
+from redispool.drivers import as_sent, confirmation, translated, unanswered, unconfirmed
 from redispool.protocol.commands import Unavailable, Unreplicated
 
 if TYPE_CHECKING:
@@ -176,8 +176,11 @@ class Caller:
 
 async def _converse(connection: AbstractConnection, commands: list[tuple[Argument, ...]]) -> list[Any]:
     await connection.connect()
-    await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-    return [await _reply(connection) for _ in commands]
+    try:
+        await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+        return [await _reply(connection) for _ in commands]
+    except Exception as error:  # noqa: BLE001 - raised again, as what it means
+        raise unanswered(error) from None
 
 
 async def _reply(connection: AbstractConnection) -> Any:

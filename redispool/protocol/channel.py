@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from redispool.errors import ProtocolMismatch, SealError, UnknownAccount
 from redispool.protocol import scripts
-from redispool.protocol.commands import Argument, Call, Flow, Pause, Plain, Replication, Unavailable, Unreplicated
+from redispool.protocol.commands import (
+    Argument,
+    Call,
+    Flow,
+    Pause,
+    Plain,
+    Replication,
+    Unanswered,
+    Unavailable,
+    Unreplicated,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +55,7 @@ class Channel:
                 reply = yield command
             except Unavailable as outage:
                 self.unanswered += 1
-                self.contacted = self.contacted or isinstance(outage, Unreplicated)
+                self.contacted = self.contacted or isinstance(outage, Unanswered | Unreplicated)
                 now = self.clock()
                 if deadline is None:
                     deadline = asked + (self.patience if patience is None else patience)

@@ -96,5 +96,9 @@ class Unavailable(Exception):  # noqa: N818 - it never leaves the flows
         self.cause = cause
 
 
+class Unanswered(Unavailable):
+    """The server was there, and its answer did not come: it may have done what it was asked."""
+
+
 class Unreplicated(Unavailable):
     """The server has answered, and too few of its replicas have confirmed that they know."""

@@ -49,6 +49,18 @@ def test_a_lost_reply_to_acquire_costs_no_second_account(pools, proxy, client, p
     assert invariants.check(client, "redispool", pool_name).free == 2
 
 
+@pytest.mark.parametrize("cut", [True, False], ids=["cut", "silent"])
+def test_a_lost_reply_to_the_first_command_of_all_is_asked_for_again(make_pool, proxy, cut):
+    direct = make_pool(2)
+    through = make_pool(None, redis=proxy.url, ttl=30)
+    direct.acquire_account(timeout=0).release()  # the server knows the script
+    proxy.lose_reply(scripts.ACQUIRE.sha, cut=cut)
+    account = through.acquire_account()
+    assert proxy.lost == 1
+    assert [lease.token for lease in direct.status().leases] == [account.lease.token]
+    account.release()
+
+
 def test_a_lost_reply_to_acquire_without_waiting_is_asked_for_again(pools, proxy):
     direct, through = pools
     proxy.lose_reply(scripts.ACQUIRE.sha, cut=True)
