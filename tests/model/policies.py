@@ -98,6 +98,7 @@ class State:
     leases: dict[str, Lease] = field(default_factory=dict)
     waiters: dict[str, tuple[Moment, Ask]] = field(default_factory=dict)  # those who live; the least is first
     letters: list[tuple[str, Answer]] = field(default_factory=list)  # what those who waited were told at last
+    beyond: dict[str, tuple[dict[int, Moment], dict[int, Moment]]] = field(default_factory=dict)  # of removed accounts
     next_hand_out: Moment = PAST
     last_of: dict[str, str] = field(default_factory=dict)  # owner -> account
 

@@ -17,12 +17,17 @@ class RuledPool(Policies):
 
     def acquire(self, ask: Ask, *, waits: bool, stamp: Moment | None) -> Answer:
         """An answer to who asks; he who waited before comes back to his place in line."""
+        answer = self.answer(ask, waits=waits, stamp=stamp)
+        if answer[0] not in {"waiting", "busy", "choose"}:  # this is his answer, and no letter is
+            self.letters = [letter for letter in self.letters if letter[0] != ask.token]
+        return answer
+
+    def answer(self, ask: Ask, *, waits: bool, stamp: Moment | None) -> Answer:
         if stamp and ask.token not in self.leases:
             self.waiters[ask.token] = (stamp, ask)
         self.reclaim()
         before = self.granted(ask)
         if before:
-            self.letters = [letter for letter in self.letters if letter[0] != ask.token]  # he has it in the answer
             return before
         if ask.choice and ask.choice not in self.rotations and self.members:
             return ("choose",)
@@ -245,7 +250,10 @@ class RuledPool(Policies):
         self.reclaim()
         account = self.members.get(name)
         if account is None:
-            self.members[name] = Account(sessions, labels)
+            account = self.members[name] = Account(sessions, labels)
+            resting, dirty = self.beyond.pop(name, ({}, {}))
+            account.resting = {number: back for number, back in resting.items() if back[0] > self.now}
+            account.dirty = dirty if self.rules.cleanup else {}
             self.circulate(name)
             return 1
         if (account.sessions, account.labels) != (sessions, labels):
@@ -260,7 +268,12 @@ class RuledPool(Policies):
         if name not in self.members:
             return 0
         self.withdraw(name)
-        del self.members[name]
+        account = self.members.pop(name)
+        gone = range(1, max(account.sessions, 1) + 1)  # what rests of seats that there were before them goes on resting
+        resting, dirty = (
+            {one: at for one, at in seats.items() if one not in gone} for seats in (account.resting, account.dirty)
+        )
+        self.beyond[name] = (resting, dirty)
         for ask in self.in_line():
             if not self.members or ask.name == name:
                 self.tell(ask, ("unknown",) if self.members else ("empty",))
@@ -291,7 +304,7 @@ class RuledPool(Policies):
     def reset(self) -> None:
         for ask in self.in_line():
             self.tell(ask, ("empty",))
-        self.members, self.leases, self.rotations = {}, {}, {"": Rotation()}
+        self.members, self.leases, self.rotations, self.beyond = {}, {}, {"": Rotation()}, {}
 
     def pass_time(self, ticks: int) -> None:
         self.now += ticks
