@@ -22,7 +22,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import redis
-from benchmark import batches, cluster, contended, crowds, labels, load, memory, scale, since, storm, tasks, uncontended
+from benchmark import (
+    batches,
+    cluster,
+    contended,
+    crowds,
+    labels,
+    load,
+    memory,
+    scale,
+    since,
+    storm,
+    striped,
+    tasks,
+    uncontended,
+)
 from benchmark.report import Figure, document, table, targets
 from benchmark.server import private_server, swept_prefix
 from benchmark.settings import QUICK, THOROUGH, Settings
@@ -42,6 +56,7 @@ MEASUREMENTS = {
     "scale": scale.measure,
     "load": load.measure,
     "labels": labels.measure,
+    "striped": striped.measure,
     "cluster": cluster.measure,
 }
 KINDS: dict[str, Callable[[str], Any]] = {
@@ -91,7 +106,9 @@ def main() -> None:
         settings = Settings(url, stack.enter_context(swept_prefix(url)), **sizes)
         start = time.monotonic()
         figures = run(given, settings, console)
-        console.print(table(figures), targets(figures))
+        console.print(table(figures))
+        if any(one.target for one in figures):
+            console.print(targets(figures))
         console.print(f"{time.monotonic() - start:.0f} seconds on {os.cpu_count()} processors that the server shared")
         if given.json is not None:
             with redis.Redis.from_url(url) as client:

@@ -23,6 +23,7 @@ TINY = (
     "--queue-sizes=10", "--lease-sizes=100", "--memory-accounts=300", "--memory-leases=50", "--memory-waiters=50",
     "--memory-threads=5", "--task-counts=1,10", "--task-cycles=20", "--task-waiters=100", "--storm=5",
     "--batch-sizes=5", "--batch-rounds=1", "--cluster-pools=3", "--cluster-rounds=1", "--cluster-cycles=2",
+    "--stripes=2", "--striped-accounts=3", "--striped-workers=4", "--striped-seconds=0.2",
 )  # fmt: skip
 PEERS = {
     "redis-py Lock", "two trivial EVALSHA", "SET NX + compare-and-delete", "python-redis-lock", "py-redis-semaphore",
@@ -87,6 +88,13 @@ FIGURES = {
         "acquire", "release", "acquire, microseconds", "release, microseconds",
     },
     "labels asked for the first time": {"seconds", "server seconds", "script calls"},
+    **{
+        f"4 workers, 3 accounts in {stripes}": {
+            "Jain's index", "longest wait over the mean", "waits overtaken by one who came later", "turns a second",
+            "server CPU of a turn",
+        }
+        for stripes in ("1 stripe", "2 stripes")
+    },
     "3 primaries against one, 3 pools, by their CPU": {
         "CPU of a cycle, of all together", "share of the busiest", "cycles until the busiest has used a second of CPU",
         "one primary: CPU of a cycle",

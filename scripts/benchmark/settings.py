@@ -42,6 +42,10 @@ class Settings:
         storm: processes that start at the same time.
         batch_sizes: accounts that are acquired at once.
         batch_rounds: how often.
+        stripes: of the pool that is compared with one of a single stripe,
+        striped_accounts: of so many accounts,
+        striped_workers: for which so many tasks contend,
+        striped_seconds: so long.
         primaries: of the cluster that is compared with one of a single primary.
         cluster_pools: pools that spread over them.
         cluster_rounds: samples,
@@ -80,6 +84,10 @@ class Settings:
     storm: int = 50
     batch_sizes: tuple[int, ...] = (10, 100)
     batch_rounds: int = 10
+    stripes: int = 8
+    striped_accounts: int = 32
+    striped_workers: int = 64
+    striped_seconds: float = 3.0
     primaries: int = 3
     cluster_pools: int = 24
     cluster_rounds: int = 15
@@ -92,7 +100,8 @@ THOROUGH = {
     "pool_sizes": (10, 1_000, 100_000, 1_000_000), "batches": 300, "accounts": 100_000,
     "queue_sizes": (10, 1_000, 10_000), "lease_sizes": (1_000, 10_000, 100_000), "memory_leases": 20_000,
     "memory_waiters": 10_000, "memory_threads": 200, "task_cycles": 10_000, "storm": 500,
-    "batch_sizes": (10, 100, 500), "batch_rounds": 50, "cluster_rounds": 100, "cluster_cycles": 20,
+    "batch_sizes": (10, 100, 500), "batch_rounds": 50, "striped_seconds": 20.0,
+    "cluster_rounds": 100, "cluster_cycles": 20,
 }  # fmt: skip
 QUICK = {
     "rounds": 6, "cycles": 50, "contended_rounds": 1, "flat_out_rounds": 1, "flat_out_seconds": 0.4,
@@ -100,5 +109,5 @@ QUICK = {
     "crowd_seconds": 0.2, "pool_sizes": (10, 10_000), "batches": 40, "accounts": 5_000, "queue_sizes": (100,),
     "lease_sizes": (1_000,), "memory_accounts": 20_000, "memory_leases": 500, "memory_waiters": 500,
     "memory_threads": 20, "task_counts": (1, 100), "task_cycles": 500, "task_waiters": 2_000, "storm": 20,
-    "batch_sizes": (100,), "batch_rounds": 5, "cluster_pools": 12, "cluster_rounds": 5,
+    "batch_sizes": (100,), "batch_rounds": 5, "striped_seconds": 1.0, "cluster_pools": 12, "cluster_rounds": 5,
 }  # fmt: skip
