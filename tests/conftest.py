@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     import redis
 
 _numbers = itertools.count(1)
+
+
+def shown(value: object) -> str:
+    """A value in the name of a test, the same in every process: without addresses, or keys made by lot."""
+    return re.sub(r"[\w-]{43}=", "KEY", re.sub(r" at 0x\w+", "", repr(value)))
 
 
 def _kinds() -> list[Any]:

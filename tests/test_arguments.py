@@ -19,6 +19,7 @@ from redispool.arguments import (
     check_ttl,
     check_whole,
 )
+from tests.conftest import shown
 
 CONTROL = [chr(code) for code in [*range(0x20), *range(0x7F, 0xA0)]]
 NO_NAME = [None, 7, b"bytes", ["list"], 1.5, True, object()]
@@ -58,7 +59,7 @@ def test_an_empty_name_is_refused(check, most):
 
 
 @checks_of_names
-@pytest.mark.parametrize("name", NO_NAME, ids=repr)
+@pytest.mark.parametrize("name", NO_NAME, ids=shown)
 def test_what_is_no_string_is_no_name(check, most, name):
     with pytest.raises(ConfigError, match=f"must be a string, not {type(name).__name__}"):
         check(name)
@@ -94,7 +95,7 @@ def test_a_time_is_a_number_of_seconds(seconds):
     assert check_seconds("timeout", seconds) == seconds
 
 
-@pytest.mark.parametrize("value", NO_SECONDS, ids=repr)
+@pytest.mark.parametrize("value", NO_SECONDS, ids=shown)
 def test_what_is_no_number_is_no_time(value):
     with pytest.raises(ConfigError, match=f"timeout must be a number of seconds, not {type(value).__name__}"):
         check_seconds("timeout", value)
@@ -119,7 +120,7 @@ def test_a_ttl_of_50_milliseconds_is_one():
 # -- the rest ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", [0, -1, MAX_SESSIONS + 1, 1.0, "1", None, True, float("nan")], ids=repr)
+@pytest.mark.parametrize("value", [0, -1, MAX_SESSIONS + 1, 1.0, "1", None, True, float("nan")], ids=shown)
 def test_a_whole_number_is_one_and_within_its_bounds(value):
     with pytest.raises(ConfigError, match=f"max_sessions must be a whole number from 1 to {MAX_SESSIONS}"):
         check_whole("max_sessions", value, 1, MAX_SESSIONS)
@@ -139,7 +140,7 @@ def test_a_secret_of_the_wrong_type_is_not_quoted(secret):
         {"password": b"x"}, {"password2": 7}, {"max_sessions": 0}, {"max_sessions": 1.5}, {"max_sessions": True},
         {"labels": ["a"]}, {"labels": {"a": 1}}, {"labels": {1: "a"}}, {"labels": "a"},
     ],
-    ids=repr,
+    ids=shown,
 )  # fmt: skip
 def test_an_account_of_nonsense_is_refused(arguments):
     with pytest.raises(ConfigError):
@@ -154,7 +155,7 @@ def test_an_account_of_nonsense_is_refused(arguments):
         {"ttl": float("inf")}, {"ttl": "60"}, {"ttl": True}, {"ttl": None}, {"max_lease": 0}, {"max_lease": "1"},
         {"patience": -1}, {"patience": None}, {"cipher": "no key"}, {"redis": "http://x"}, {"redis": 7},
     ],
-    ids=repr,
+    ids=shown,
 )  # fmt: skip
 def test_a_pool_of_nonsense_is_refused_before_any_server_is_asked(options):
     nobody_listens = "redis://127.0.0.1:1/0"
@@ -170,7 +171,7 @@ def test_a_pool_of_nonsense_is_refused_before_any_server_is_asked(options):
         (None, {"priority": 1001}), (None, {"priority": True}), (None, {"owner": ""}), (None, {"owner": "a\nb"}),
         (None, {"owner": "x" * 1025}), ("", {}), ("a\nb", {}), (7, {}), (b"a", {}),
     ],
-    ids=repr,
+    ids=shown,
 )  # fmt: skip
 def test_an_acquisition_of_nonsense_is_refused_before_any_server_is_asked(account, options):
     pool = AccountPool(name="lab", redis="redis://127.0.0.1:1/0")
@@ -184,7 +185,7 @@ def test_a_server_that_cannot_be_reached_is_redis_pys_error_and_comes_at_once():
         pool.acquire_account()
 
 
-@pytest.mark.parametrize("accounts", ["alice", 7, ["alice"], [Account("a"), None], {"a": 1}, object()], ids=repr)
+@pytest.mark.parametrize("accounts", ["alice", 7, ["alice"], [Account("a"), None], {"a": 1}, object()], ids=shown)
 def test_only_accounts_can_be_added(accounts):
     pool = AccountPool(name="lab", redis="redis://127.0.0.1:1/0")
     with pytest.raises(ConfigError, match="an Account"):

@@ -19,6 +19,7 @@ from redispool.protocol.channel import PoolChannel
 from redispool.protocol.commands import Block, Call, Pause, Plain, Unavailable
 from redispool.protocol.flows import LeaseFlows, Request
 from redispool.protocol.keys import PoolKeys
+from tests.conftest import shown
 
 from .conftest import wait_until
 
@@ -66,7 +67,9 @@ def test_a_flow_that_asks_for_nothing_has_a_result_too():
     assert run(flow(), FakeWire()) == 7
 
 
-@pytest.mark.parametrize("error", [Unavailable(OSError()), RuntimeError(), KeyboardInterrupt(), SystemExit()], ids=repr)
+@pytest.mark.parametrize(
+    "error", [Unavailable(OSError()), RuntimeError(), KeyboardInterrupt(), SystemExit()], ids=shown
+)
 def test_what_is_raised_at_a_command_is_thrown_into_the_flow_which_cleans_up(error):
     wire = FakeWire(SECOND=error)
     with pytest.raises(type(error)) as caught:
@@ -124,7 +127,7 @@ def test_an_exception_while_it_cleans_up_is_thrown_into_the_clean_up():
         redis.ResponseError("NOREPLICAS Not enough good replicas to write."),
         redis.ResponseError("BUSY Redis is busy running a script."),
     ],
-    ids=repr,
+    ids=shown,
 )  # fmt: skip
 def test_an_outage_is_one_by_any_name_and_keeps_its_cause(error):
     meant = translated(error)
@@ -140,7 +143,7 @@ def test_an_outage_is_one_by_any_name_and_keeps_its_cause(error):
         redis.ResponseError("ERR unknown command"), redis.ResponseError("BUSYGROUP Consumer Group name already exists"),
         ValueError("no"), redis.DataError("no"),
     ],
-    ids=repr,
+    ids=shown,
 )  # fmt: skip
 def test_what_no_patience_can_mend_is_left_as_it_is(error):
     assert translated(error) is error
@@ -202,7 +205,7 @@ def test_a_pause_has_no_reply(wire):
         {"retry": Retry(ConstantBackoff(1), 10), "retry_on_error": [redis.ConnectionError]}, {"socket_timeout": None},
         {"health_check_interval": 1, "single_connection_client": True},
     ],
-    ids=str,
+    ids=shown,
 )  # fmt: skip
 def test_the_settings_of_the_users_client_do_not_matter(server, pool_name, options):
     with server.client(**options) as users:

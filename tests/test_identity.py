@@ -14,6 +14,7 @@ import pytest
 
 from redispool import ConfigError
 from redispool.identity import new_token, owner_name
+from tests.conftest import shown
 
 
 def test_a_token_begins_with_something_that_tells_the_host_and_the_process():
@@ -83,7 +84,7 @@ def test_any_other_object_is_an_owner_of_its_own(new):
     assert owner_name(one) != owner_name(other)
 
 
-@pytest.mark.parametrize("pair", [(7, 7), ((1, "a"), (1, "a")), (Named("a"), Named("a")), (Plain, Plain)], ids=repr)
+@pytest.mark.parametrize("pair", [(7, 7), ((1, "a"), (1, "a")), (Named("a"), Named("a")), (Plain, Plain)], ids=shown)
 def test_equal_objects_are_the_same_owner_as_in_the_heritage(pair):
     assert owner_name(pair[0]) == owner_name(pair[1])
 

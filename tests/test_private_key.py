@@ -194,7 +194,7 @@ def test_the_type_is_told_without_paramiko_and_cryptography():
     assert "pip install 'redispool[paramiko]'" in complaint
 
 
-@pytest.mark.parametrize("cipher", [None, Fernet.generate_key()])
+@pytest.mark.parametrize("cipher", [None, Fernet.generate_key()], ids=["unsealed", "sealed"])
 def test_the_keys_text_travels_with_its_account_sealed_like_a_password(make_pool, client, pool_name, key_file, cipher):
     path = key_file(key_text("ed25519", "openssh", PASSWORD))
     key = PrivateKey.from_file(path, PASSWORD)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from redispool import Account, AccountPool, ConfigError, SealError
 from redispool.sealing import FernetSeal, seal_from
+from tests.conftest import shown
 
 OLD, NEW = (Fernet.generate_key() for _ in range(2))
 
@@ -53,7 +54,7 @@ def test_another_context_is_told_from_another_key():
         seal.open(seal.close(b"body", "lab\na"), "lab\nb")
 
 
-@pytest.mark.parametrize("cipher", [NEW, NEW.decode(), [NEW], (NEW, OLD), lambda: NEW, lambda: [NEW, OLD]], ids=repr)
+@pytest.mark.parametrize("cipher", [NEW, NEW.decode(), [NEW], (NEW, OLD), lambda: NEW, lambda: [NEW, OLD]], ids=shown)
 def test_a_cipher_is_a_key_a_list_of_keys_or_what_returns_either(cipher):
     sealed = seal_from(cipher).close(b"body", "c")
     assert FernetSeal([NEW]).open(sealed, "c") == b"body"
@@ -65,14 +66,14 @@ def test_without_a_cipher_the_environment_decides(monkeypatch):
     assert FernetSeal([NEW]).open(seal_from(None).close(b"body", "c"), "c") == b"body"
 
 
-@pytest.mark.parametrize("cipher", ["hunter2", b"hunter2", [NEW, "hunter2"], [7], [None], lambda: "hunter2"], ids=repr)
+@pytest.mark.parametrize("cipher", ["hunter2", b"hunter2", [NEW, "hunter2"], [7], [None], lambda: "hunter2"], ids=shown)
 def test_what_is_no_key_is_refused_unquoted(cipher):
     with pytest.raises(ConfigError, match="generate_key") as caught:
         seal_from(cipher)
     assert "hunter2" not in str(caught.value)
 
 
-@pytest.mark.parametrize("cipher", [[], (), 7, object(), lambda: None, list], ids=repr)
+@pytest.mark.parametrize("cipher", [[], (), 7, object(), lambda: None, list], ids=shown)
 def test_a_cipher_without_a_key_is_a_clear_error_and_not_an_unsealed_pool(cipher):
     with pytest.raises(ConfigError):
         seal_from(cipher)

@@ -17,7 +17,7 @@ import redispool.asyncio
 from redispool import Account, AccountPool, ConfigError, SealError, roster
 from redispool.protocol.keys import PoolKeys
 from redispool.sealing import FernetSeal, seal_from
-from tests.conftest import wait_until
+from tests.conftest import shown, wait_until
 
 OLD, NEW, OTHER = (Fernet.generate_key().decode() for _ in range(3))
 ACCOUNTS = int(os.environ.get("REDISPOOL_TEST_ACCOUNTS", "600"))  # 10000 shows what the issue asks for
@@ -119,7 +119,7 @@ def test_keys_come_from_a_file_newest_first_with_comments(tmp_path, monkeypatch)
         seal_from(None)
 
 
-@pytest.mark.parametrize("content", [None, "", "# none\n", "hunter2\n", NEW + "\nhunter2\n", "x" * 70_000])
+@pytest.mark.parametrize("content", [None, "", "# none\n", "hunter2\n", NEW + "\nhunter2\n", "x" * 70_000], ids=shown)
 def test_a_file_without_keys_is_a_clear_error_that_quotes_nothing(tmp_path, content):
     path = tmp_path / "keys"
     if content is not None:
