@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from redispool.account import Account, hash_of_name
 from redispool.arguments import check_account_name, check_pool_name, check_seconds, check_whole
-from redispool.errors import AcquireTimeout, PoolEmpty, UnknownAccount
+from redispool.errors import AcquireTimeout, PoolEmpty, PoolExhausted, UnknownAccount
 from redispool.protocol.commands import Elsewhere
 from redispool.roster import as_accounts
 from redispool.terms import name_of
@@ -77,17 +77,19 @@ class Stripes(Generic[P]):
             found, waitable = yield from _look(ring, ask)
             if found is None:
                 try:
-                    found = yield from self._wait(waitable, deadline, ask)
+                    home = waitable[0]
+                    others = [pool for pool in ring if pool is not home]  # one without accounts may get some
+                    found = yield from self._wait(home, others, deadline, ask)
                 except PoolEmpty:
                     continue  # the stripe has been emptied: look whether all are
             return found
 
-    def _wait(self, pools: list[Any], deadline: float | None, ask: Callable[..., Elsewhere]) -> Flow[Any]:
-        """Wait in line at the first of the pools, with a look at some of the others now and then; what was found.
+    def _wait(self, home: Any, others: list[Any], deadline: float | None, ask: Callable[..., Elsewhere]) -> Flow[Any]:
+        """Wait in line at one stripe, with a look at some of the others now and then; what was found.
 
         Who looks around keeps his place: nobody who comes later is served before him, but while he looks.
         """
-        home, others, stamp = pools[0], pools[1:], ""
+        stamp = ""
         while True:
             remaining = LOOK_AROUND if deadline is None else max(deadline - time.monotonic(), 0.0)
             try:
@@ -177,7 +179,7 @@ def _look(pools: Sequence[Any], ask: Callable[..., Elsewhere], *, spare: bool = 
         except AcquireTimeout:
             waitable.append(pool)
         except PoolEmpty as error:
-            in_vain = error
+            in_vain = in_vain if isinstance(in_vain, PoolExhausted) else error
     if not waitable and not spare:
         raise in_vain
     return None, waitable

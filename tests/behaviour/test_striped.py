@@ -7,7 +7,16 @@ import time
 import pytest
 
 import redispool
-from redispool import Account, AccountPool, AcquireTimeout, ConfigError, PoolEmpty, UnknownAccount, stripes
+from redispool import (
+    Account,
+    AccountPool,
+    AcquireTimeout,
+    ConfigError,
+    PoolEmpty,
+    PoolExhausted,
+    UnknownAccount,
+    stripes,
+)
 from tests import faces
 from tests.conftest import wait_until
 from tests.topologies import Cluster
@@ -146,6 +155,20 @@ def test_a_stripe_without_accounts_keeps_nobody_waiting(open_striped, start):
     assert waiting.result(5).name == name
 
 
+def test_who_waits_finds_what_was_added_to_a_stripe_that_had_none(open_striped, start):
+    pool = open_striped()
+    here, elsewhere = (
+        next(name for name in NAMES if (pool.stripe_of(name) is pool.stripes[0]) is own) for own in (True, False)
+    )
+    pool.add_account(Account(here, "x"))
+    held = pool.acquire_account(owner="holder", timeout=0)
+    waiting = start(pool.acquire_account, owner="waiter", timeout=10)
+    wait_until(lambda: pool.status().waiting == 1)
+    pool.add_account(Account(elsewhere, "x"))
+    assert waiting.result(9).name == elsewhere
+    held.release()
+
+
 def test_who_waits_where_all_accounts_go_is_told_so_or_served_elsewhere(open_striped, shares, start):
     pool = open_striped()
     held = take_all(pool)
@@ -182,6 +205,14 @@ def test_an_error_of_the_block_counts_as_a_failure_where_the_account_is(open_str
     status = pool.status()
     assert (status.held, status.quarantined) == (0, 1)
     assert [row.account for row in status.quarantine] == [handle.name]
+
+
+def test_a_pool_whose_accounts_are_all_quarantined_says_so(open_striped, server):
+    pool = open_striped()
+    pool.add_account(Account("a1", "x"))
+    AccountPool(name=pool.stripe_of("a1").name, redis=server.url).quarantine("a1", "banned")
+    with pytest.raises(PoolExhausted):
+        pool.acquire_account(timeout=5)
 
 
 def test_an_owner_is_released_in_all_stripes(open_striped, shares):
