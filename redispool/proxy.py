@@ -140,6 +140,9 @@ class AccountProxy(LoginKeywords):
     def __exit__(self, *_exception: object) -> None:
         self.release()
 
+    def note_failure(self, error: object) -> None:
+        """Nothing: who has an account by a proxy is none who cleans it."""
+
     def context(self) -> AccountContext:
         """For a `with` block around an already acquired account: it is released at the end.
 

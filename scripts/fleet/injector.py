@@ -177,6 +177,9 @@ class Fleet:
         self.fill()
 
     def do_flush_all(self, _fault: Fault, _process: Any) -> None:
+        # who fills the pool again must not have to wait for what this thread alone can end
+        self.tell_server("CONFIG", "SET", "maxmemory", 0)
+        self.tell_server("REPLICAOF", "NO", "ONE")
         self.tell_server("FLUSHALL")
         self.fill()
 

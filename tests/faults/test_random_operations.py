@@ -114,7 +114,7 @@ class Chaos:
         elif reply[0] == b"waiting":
             actor.state, actor.stamp = "waiting", reply[1]
         else:
-            assert reply[0] in {b"busy", b"empty", b"unknown", b"exhausted", b"too many"}, reply
+            assert reply[0] in {b"busy", b"empty", b"unknown", b"exhausted", b"too many", b"no cleanup"}, reply
             assert not (wait and reply[0] == b"busy"), "a waiter was not let into the queue"
             actor.state = "gone"
 
