@@ -8,6 +8,7 @@ const at = (id) => document.getElementById(id);
 export class Actions {
   #changed;
   #say;
+  #act = null; // what the open question is about
 
   // changed: is called when what can be done has changed; say: shows a line, and whether it tells of a failure
   constructor(changed, say) {
@@ -20,6 +21,7 @@ export class Actions {
     });
     at("unlock").addEventListener("click", () => this.#unlock());
     at("unlocking").addEventListener("close", () => this.#unlocked());
+    at("question").addEventListener("close", () => this.#answered());
     for (const button of document.querySelectorAll("dialog .cancel")) {
       button.addEventListener("click", () => button.closest("dialog").close(""));
     }
@@ -81,11 +83,15 @@ export class Actions {
     at("reason-label").hidden = !withReason;
     at("reason").value = "";
     dialog.returnValue = "";
-    dialog.addEventListener("close", () => {
-      if (dialog.returnValue === "yes") act(at("reason").value.trim());
-    }, { once: true });
+    this.#act = act;
     dialog.showModal();
     if (withReason) at("reason").focus();
+  }
+
+  #answered() {
+    const dialog = at("question");
+    if (dialog.open) return; // the event comes late, of the question before
+    if (dialog.returnValue === "yes") this.#act(at("reason").value.trim());
   }
 
   async #do(action, told, done) {
