@@ -5,7 +5,6 @@ Each worker draws from its own stripe, and moves on when that is empty.
 
 from __future__ import annotations
 
-import random
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from redispool.account import Account, hash_of_name
 from redispool.arguments import check_account_name, check_pool_name, check_seconds, check_whole
 from redispool.errors import AcquireTimeout, PoolEmpty, PoolExhausted, UnknownAccount
+from redispool.protocol.chance import chance
 from redispool.protocol.commands import Elsewhere
 from redispool.roster import as_accounts
 from redispool.terms import name_of
@@ -51,9 +51,7 @@ class Stripes(Generic[P]):
     def __init__(self, name: str, pools: Sequence[P], home: Any) -> None:
         self.name = name
         self.pools: tuple[Any, ...] = tuple(pools)
-        self._home: int = (
-            random.randrange(len(pools)) if home is None else check_whole("home", home, 0, len(pools) - 1)  # noqa: S311
-        )
+        self._home: int = chance.randrange(len(pools)) if home is None else check_whole("home", home, 0, len(pools) - 1)
 
     def of(self, name: str) -> Any:
         """The stripe that an account belongs to, the same on every host."""
@@ -98,7 +96,7 @@ class Stripes(Generic[P]):
                 if remaining <= LOOK_AROUND and deadline is not None:
                     raise AcquireTimeout(f"no account of striped pool {self.name!r} came free in time") from None
                 stamp = error.stamp
-            found, _ = yield from _look(random.sample(others, min(REACH, len(others))), ask, spare=True)
+            found, _ = yield from _look(chance.sample(others, min(REACH, len(others))), ask, spare=True)
             if found is not None:
                 return found
 

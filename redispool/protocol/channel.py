@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import random
 import time
 from typing import TYPE_CHECKING, Any
 
 from redispool.errors import ProtocolMismatch, SealError, UnknownAccount
 from redispool.protocol import scripts
+from redispool.protocol.chance import chance
 from redispool.protocol.commands import (
     Argument,
     Call,
@@ -61,7 +61,7 @@ class Channel:
                     deadline = asked + (self.patience if patience is None else patience)
                 if not self.contacted or now >= deadline:
                     raise outage.cause from None
-                yield Pause(min(delay * random.uniform(0.5, 1.0), max(deadline - now, 0.001)))  # noqa: S311 - jitter
+                yield Pause(min(delay * chance.uniform(0.5, 1.0), max(deadline - now, 0.001)))  # jitter
                 delay = min(delay * 2, _LONGEST_DELAY)
             else:
                 self.contacted = True

@@ -8,7 +8,6 @@ be reached, which the flows ride out; anything else (Ctrl-C, cancellation) makes
 from __future__ import annotations
 
 import logging
-import random
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from redispool.errors import (
     ReplicationError,
 )
 from redispool.protocol import scripts
+from redispool.protocol.chance import chance
 from redispool.protocol.commands import Argument, Block, Flow, Pause, Unavailable
 from redispool.protocol.requests import Request, read_grant
 
@@ -159,14 +159,14 @@ class LeaseFlows:
         return max(seconds, 0.001)  # 0 would be for ever
 
     def _block(self, request: Request, seconds: float, remaining: float | None, *, soon: bool) -> Flow[bytes | None]:
-        longest = seconds if soon else random.uniform(0.5, 1.0) * _RECHECK  # noqa: S311
+        longest = seconds if soon else chance.uniform(0.5, 1.0) * _RECHECK
         if remaining is not None:
             longest = min(longest, remaining)
         try:
             mail: bytes | None = yield Block(self.channel.keys.mailbox(request.box), request.token, seconds, longest)
         except Unavailable:
             # the next acquire script finds out what has become of us, and rides out what must be ridden out
-            yield Pause(random.uniform(0.01, 0.05))  # noqa: S311
+            yield Pause(chance.uniform(0.01, 0.05))
             return None
         return mail
 
