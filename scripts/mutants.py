@@ -41,7 +41,9 @@ def apply(mutant: Mutant, root: Path) -> None:
 def run_tests(root: Path, *tests: str) -> tuple[int, str]:
     """pytest's exit status, and what it said last; FAILED also if it hangs."""
     words = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
-    environment = {**os.environ, "REDISPOOL_MODEL_SHRINK": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+    # not in parallel, though the run that this is part of may be
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment |= {"REDISPOOL_MODEL_SHRINK": "0", "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         done = subprocess.run(words, cwd=root, env=environment, capture_output=True, timeout=LIMIT, check=False)
     except subprocess.TimeoutExpired:

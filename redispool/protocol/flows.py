@@ -85,7 +85,7 @@ class LeaseFlows:
     def _acquire(self, request: Request, timeout: float | None) -> Flow[list[Grant]]:
         deadline = None if timeout is None else self.channel.clock() + timeout
         wait = timeout is None or timeout > 0
-        stamp: Argument = request.stamp
+        stamp: Argument = request.stamp if wait else ""  # who does not wait has no place in line
         while True:
             # a request that does not wait still needs its one answer
             asked, reply = yield from self.channel.call(
