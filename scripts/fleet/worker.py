@@ -126,6 +126,7 @@ class Alone(Work):
 
     def interrupt(self, *_: Any) -> None:
         if self._exposed:
+            self._exposed = False  # it may strike where exposed() is about to say so
             raise KeyboardInterrupt
 
     def exposed(self, call: Callable[[], Any]) -> Any:
