@@ -106,7 +106,7 @@ def unconfirmed(wanted: Replication, replies: list[Any]) -> Exception | None:
     """What went wrong, by the replies to a `confirmation`; None if the replicas have confirmed."""
     for reply in replies:
         if isinstance(reply, Exception):
-            return reply
+            return Unreplicated(reply)  # the script has run nevertheless
     count = int(replies[-1])
     if count >= wanted.replicas:
         return None
@@ -187,6 +187,9 @@ class Wire:
             return self._ask_node(self.client, wanted, words)
         reply, *confirming = self._converse(self.client, [words, *confirmation(wanted)])
         error = reply if isinstance(reply, Exception) else unconfirmed(wanted, confirming)
+        if isinstance(error, Unreplicated):
+            with suppress(IndexError):  # another server may be the right one by now
+                self._idle.pop()[0].disconnect()
         if error is not None:
             raise error
         return reply

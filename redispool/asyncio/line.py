@@ -14,7 +14,7 @@ from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.exceptions import ResponseError
 
 from redispool.drivers import as_sent, confirmation, translated, unanswered, unconfirmed
-from redispool.protocol.commands import Unavailable, Unreplicated
+from redispool.protocol.commands import Unavailable
 
 if TYPE_CHECKING:
     from redis.asyncio.cluster import ClusterNode
@@ -98,6 +98,8 @@ class Line:
     def _next_batch(self) -> list[Question]:
         batch: list[Question] = []
         while self._questions and len(batch) < _LARGEST_BATCH:
+            if batch and (batch[0].wanted is None) != (self._questions[0].wanted is None):
+                break  # what needs no replica does not wait for any, and may be for another node
             question = self._questions.popleft()
             if not question.reply.cancelled():
                 batch.append(question)
@@ -134,11 +136,7 @@ class Line:
 
 
 def _is_outage(reply: Any) -> bool:
-    return (
-        isinstance(reply, Exception)
-        and isinstance(translated(reply), Unavailable)
-        and not isinstance(reply, Unreplicated)
-    )
+    return isinstance(reply, Exception) and isinstance(translated(reply), Unavailable)
 
 
 def _answer(batch: list[Question], replies: list[Any]) -> None:
@@ -147,7 +145,10 @@ def _answer(batch: list[Question], replies: list[Any]) -> None:
             continue
         if isinstance(reply, Exception):
             # a copy each: a traceback that all of a crowd raise into would grow with every one
-            question.reply.set_exception(translated(copy.copy(reply)))
+            error = translated(copy.copy(reply))
+            if isinstance(error, Unavailable):
+                error.cause = copy.copy(error.cause)
+            question.reply.set_exception(error)
         else:
             question.reply.set_result(reply)
 

@@ -184,7 +184,7 @@ class OversightFlows:
             ConfigError: it is held and force is not given, it is never locked, or the time is past.
         """
         words = (token, account, owner, int(until * 1000), note, int(force), by)
-        asked, reply = yield from self.channel.call(scripts.RESERVE, *words, durable=True)
+        asked, reply = yield from self.channel.call(scripts.RESERVE, *words)
         match reply[0]:
             case b"granted":
                 return [read_grant(packed, asked, reply[1]) for packed in reply[2:]]

@@ -190,7 +190,7 @@ def test_sentinels_next_primary_knows_every_grant_that_was_answered(pool_name):
     setup = SentinelSetup("valkey")
     try:
         pool = AccountPool([Account(f"a{n}") for n in range(5)], name=pool_name, redis=f"{setup.url}?min_replicas=1")
-        tokens = {pool.acquire_account(timeout=5).lease.token for _ in range(5)}
+        tokens = {pool.acquire_account(owner="me", timeout=5).lease.token for _ in range(5)}
         setup.primary.kill()
         with setup.replicas[0].client() as client:
             assert tokens <= {token.decode() for token in client.hkeys(f"redispool:{{{pool_name}}}:held")}
@@ -233,6 +233,28 @@ def test_a_worker_may_wait_for_replicas(pair, pool_name):
         client.execute_command(*acl_line("worker", pool_name, user="wo", password="pw").split())
     url = f"redis://wo:pw@127.0.0.1:{pair.primary.port}/0"
     AccountPool(name=pool_name, redis=url, min_replicas=1).acquire_account(timeout=5).release()
+
+
+@FACES
+def test_a_worker_that_may_not_wait_is_told_so_and_holds_nothing(face, pair, pool_name):
+    direct = open_pool(AccountPool, pair, pool_name)
+    with pair.primary.client() as client:
+        client.execute_command(*acl_line("worker", pool_name, user="old", password="pw").split())
+        client.execute_command("ACL", "SETUSER", "old", "-wait")
+    url = f"redis://old:pw@127.0.0.1:{pair.primary.port}/0"
+    with pytest.raises(redis.exceptions.NoPermissionError):
+        face(name=pool_name, redis=url, min_replicas=1).acquire_account(timeout=0.5)
+    assert direct.status().held == 0
+
+
+@FACES
+def test_a_reservation_needs_no_replica(face, pair, pool_name):
+    pool = open_pool(face, pair, pool_name)
+    pool.acquire_account().release()
+    pair.freeze()
+    pool.reserve("a1", "me", time.time() + 60)
+    assert [lease.owner for lease in pool.status().leases] == ["me"]
+    assert pool.release("a1", "me") == 1
 
 
 @FACES
