@@ -209,7 +209,7 @@ class Wire:
         """Send commands in one go over one connection; their replies, errors among them."""
         connection = self._connection(client)
         try:
-            connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+            connection.send_packed_command([packed(words) for words in commands], check_health=False)
             replies = [_reply(connection) for _ in commands]
         except BaseException as error:
             connection.disconnect()
@@ -235,9 +235,8 @@ class Wire:
         try:
             connection.send_packed_command([packed(words)], check_health=False)
             if blocks and not connection.can_read(timeout=blocks + 0.001):
-                self.send(
-                    "PING"
-                )  # an idle server looks ten times a second only whose time is up, but at once when asked
+                # an idle server looks ten times a second only whose time is up, but at once when asked
+                self.send("PING")
             reply = connection.read_response(disable_decoding=True)
         except (ResponseError, NoScriptError) as error:
             if isinstance(translated(error), Unavailable):

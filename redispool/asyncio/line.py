@@ -124,15 +124,12 @@ class Line:
     async def _exchange(self, batch: list[Question]) -> list[Any]:
         """The replies; replicas confirm all of a batch at once."""
         commands = [question.words for question in batch]
-        wanted = next((question.wanted for question in batch if question.wanted), None)
+        wanted = batch[0].wanted  # the same for all
         if wanted is None:
             return await self._caller.exchange(commands)
         replies = await self._caller.exchange([*commands, *confirmation(wanted)], wanted.key)
         error = unconfirmed(wanted, replies[len(batch) :])
-        return [
-            error if error and question.wanted and not isinstance(reply, Exception) else reply
-            for question, reply in zip(batch, replies, strict=False)
-        ]
+        return [error if error and not isinstance(reply, Exception) else reply for reply in replies[: len(batch)]]
 
 
 def _is_outage(reply: Any) -> bool:
