@@ -32,9 +32,10 @@ def check_name(what: str, value: Any, limit: int, forbidden: str = "") -> str:
         raise ConfigError(f"{what} {value!r} is no valid Unicode (it has a lone surrogate)") from None
     if size > limit:
         raise ConfigError(f"{what} is {size} bytes long; {limit} are allowed")
-    bad = [c for c in value if c in forbidden or unicodedata.category(c) == "Cc"]
-    if bad:
-        raise ConfigError(f"{what} {value!r} must not contain {bad[0]!r}")
+    if forbidden or not value.isprintable():  # what is printable has no control characters
+        bad = [c for c in value if c in forbidden or unicodedata.category(c) == "Cc"]
+        if bad:
+            raise ConfigError(f"{what} {value!r} must not contain {bad[0]!r}")
     return value
 
 

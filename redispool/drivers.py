@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import time
 from contextlib import contextmanager, suppress
@@ -29,6 +28,7 @@ from redis.exceptions import (
 )
 
 from redispool.errors import ProtocolMismatch, ReplicationError
+from redispool.link import Link, open_link, packed
 from redispool.protocol.commands import (
     Block,
     Call,
@@ -134,12 +134,6 @@ def _in_a_row(fields: dict[bytes, bytes]) -> list[bytes]:
     return [part for field in fields.items() for part in field]
 
 
-def packed(words: tuple[Argument, ...]) -> bytes:
-    """A command as the server reads it; redis-py would take three times as long to pack a script's many words."""
-    encoded = [word if isinstance(word, bytes) else str(word).encode() for word in words]
-    return b"*%d\r\n" % len(encoded) + b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in encoded])
-
-
 class Wire:
     """What carries a flow's commands to the server, for callers that block.
 
@@ -149,7 +143,9 @@ class Wire:
 
     def __init__(self, client: redis.Redis | redis.RedisCluster) -> None:
         self.client = client
-        self._idle: list[tuple[AbstractConnection, float]] = []  # and since when
+        # asked once, as it takes its time: the bases of redis-py's class are protocols
+        self._cluster = client if isinstance(client, redis.RedisCluster) else None
+        self._idle: list[tuple[Link, float]] = []  # and since when
         self._pid = os.getpid()
         self._nodes: dict[str, Wire] = {}  # of a cluster, by name, for what must be sent over one connection
 
@@ -183,13 +179,13 @@ class Wire:
 
     def _send_and_wait(self, wanted: Replication, *words: Argument) -> Any:
         """Send a script, and have replicas confirm it; its reply."""
-        if isinstance(self.client, redis.RedisCluster):
-            return self._ask_node(self.client, wanted, words)
-        reply, *confirming = self._converse(self.client, [words, *confirmation(wanted)])
+        if self._cluster is not None:
+            return self._ask_node(self._cluster, wanted, words)
+        reply, *confirming = self._converse([words, *confirmation(wanted)])
         error = reply if isinstance(reply, Exception) else unconfirmed(wanted, confirming)
         if isinstance(error, Unreplicated):
             with suppress(IndexError):  # another server may be the right one by now
-                self._idle.pop()[0].disconnect()
+                self._idle.pop()[0].close()
         if error is not None:
             raise error
         return reply
@@ -205,21 +201,21 @@ class Wire:
                 cluster.nodes_manager.initialize()  # another node may be the right one by now
             raise
 
-    def _converse(self, client: redis.Redis, commands: list[tuple[Argument, ...]]) -> list[Any]:
+    def _converse(self, commands: list[tuple[Argument, ...]]) -> list[Any]:
         """Send commands in one go over one connection; their replies, errors among them."""
-        connection = self._connection(client)
+        link = self._link()
         try:
-            connection.send_packed_command([packed(words) for words in commands], check_health=False)
-            replies = [_reply(connection) for _ in commands]
+            link.send(b"".join([packed(words) for words in commands]))
+            replies = [_reply(link) for _ in commands]
         except BaseException as error:
-            connection.disconnect()
+            link.close()
             if isinstance(error, Exception):
                 raise unanswered(error) from None
             raise
         if any(isinstance(reply, Exception) and isinstance(translated(reply), Unavailable) for reply in replies):
-            connection.disconnect()
+            link.close()
         else:
-            self._idle.append((connection, time.monotonic()))
+            self._idle.append((link, time.monotonic()))
         return replies
 
     def send(self, *words: Argument, blocks: float = 0.0) -> Any:
@@ -229,58 +225,48 @@ class Wire:
             words: the command.
             blocks: seconds after which the server is to answer at the latest, for a command that blocks there.
         """
-        if isinstance(self.client, redis.RedisCluster):
-            return as_sent(words[0], self.client.execute_command(*words, NEVER_DECODE=True))
-        connection = self._connection(self.client)
+        if self._cluster is not None:
+            return as_sent(words[0], self._cluster.execute_command(*words, NEVER_DECODE=True))
+        link = self._link()
         try:
-            connection.send_packed_command([packed(words)], check_health=False)
-            if blocks and not connection.can_read(timeout=blocks + 0.001):
+            link.send(packed(words))
+            if blocks and not link.is_readable(blocks + 0.001):
                 # an idle server looks ten times a second only whose time is up, but at once when asked
                 self.send("PING")
-            reply = connection.read_response(disable_decoding=True)
-        except (ResponseError, NoScriptError) as error:
+            reply = link.receive()
+        except ResponseError as error:
             if isinstance(translated(error), Unavailable):
-                connection.disconnect()  # another server may be the right one by now
+                link.close()  # another server may be the right one by now
             else:
-                self._idle.append((connection, time.monotonic()))
+                self._idle.append((link, time.monotonic()))
             raise
         except BaseException as error:
-            connection.disconnect()  # the reply may still come, and must not be taken for another's
+            link.close()
             if isinstance(error, Exception):
                 raise unanswered(error) from None
             raise
-        self._idle.append((connection, time.monotonic()))
+        self._idle.append((link, time.monotonic()))
         return reply
 
-    def _connection(self, client: redis.Redis) -> AbstractConnection:
-        """An idle connection, or a new one; redis-py's own pool would take ten times as long."""
+    def _link(self) -> Link:
+        """An idle link, or a new one; redis-py's own pool would take ten times as long."""
         if self._pid != os.getpid():
             self._idle, self._pid = [], os.getpid()  # after a fork, they are the parent's
-        try:
-            connection, since = self._idle.pop()
-        except IndexError:
-            connection, since = cast("AbstractConnection", client.connection_pool.make_connection()), math.inf
-        if time.monotonic() - since > _FRESH and _is_stale(connection):
-            connection.disconnect()
-            since = math.inf
-        if since == math.inf:
-            connection.connect()
-        return connection
+        with suppress(IndexError):
+            link, since = self._idle.pop()
+            if time.monotonic() - since < _FRESH or not link.is_readable(0):
+                return link
+            link.close()  # the server has hung up, or sent what nobody asked for
+        return open_link(
+            cast("AbstractConnection", cast("redis.Redis", self.client).connection_pool.make_connection())
+        )
 
 
-def _reply(connection: AbstractConnection) -> Any:
+def _reply(link: Link) -> Any:
     try:
-        return connection.read_response(disable_decoding=True)
+        return link.receive()
     except ResponseError as error:
         return error
-
-
-def _is_stale(connection: AbstractConnection) -> bool:
-    """Whether the server has hung up, or sent what nobody asked for."""
-    try:
-        return connection.can_read(timeout=0)
-    except (redis.ConnectionError, redis.TimeoutError, OSError):
-        return True
 
 
 class Interrupted(Exception):  # noqa: N818 - nobody but who interrupts gets it

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import re
-import secrets
 import socket
 import threading
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,7 @@ _numbers_by_id: dict[int, tuple[int, Any]] = {}
 
 def new_token(user: str = "") -> str:
     """A token that nobody else has; it tells the host, the process and, if not the default one, the server's user."""
-    return f"{_as_prefix(user)}{_HOST}:{os.getpid()}:{secrets.token_hex(8)}"
+    return f"{_as_prefix(user)}{_HOST}:{os.getpid()}:{os.urandom(8).hex()}"
 
 
 def caller_name(user: str) -> str:

@@ -11,7 +11,7 @@ import redis
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
-from redispool import Account, AccountPool, ProtocolMismatch
+from redispool import Account, AccountPool, ProtocolMismatch, link
 from redispool.connect import private_client
 from redispool.drivers import Wire, run, translated
 from redispool.protocol import scripts
@@ -165,8 +165,16 @@ def test_a_key_of_the_wrong_type_is_foreign_data(text):
 # -- the wire, to a real server ----------------------------------------------------------------------------------
 
 
+@pytest.fixture(params=[True, False], ids=["hiredis", "no hiredis"])
+def hiredis_or_not(request, monkeypatch):
+    """Whether hiredis is installed."""
+    if not request.param:
+        monkeypatch.setattr(link, "Reader", None)
+        monkeypatch.setattr(link, "pack_command", None)
+
+
 @pytest.fixture
-def wire(server):
+def wire(server, hiredis_or_not):
     return Wire(private_client(server.client()))
 
 

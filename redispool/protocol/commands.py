@@ -25,7 +25,7 @@ class Replication:
     replicas: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen, it would take three times as long to make
 class Call:
     """Run a script; the reply is what it returns, `Unreplicated` where too few replicas have what led to it."""
 
@@ -42,7 +42,7 @@ class Plain:
     words: tuple[Argument, ...] = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # as above
 class Block:
     """Wait for a mail; the reply is its bytes, or None when the time is up.
 

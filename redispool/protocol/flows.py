@@ -8,7 +8,6 @@ be reached, which the flows ride out; anything else (Ctrl-C, cancellation) makes
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from redispool.errors import (
@@ -143,8 +142,9 @@ class LeaseFlows:
             yield from self._abandon(request)  # likewise: nobody remembers who got what is never locked
             return [grant]
         # the server's clock may have been set since we asked
-        grant = replace(grant, valid_until=min(grant.valid_until, self.channel.clock() + request.ttl))
-        if grant.valid_until <= self.channel.clock():
+        now = self.channel.clock()
+        grant.valid_until = min(grant.valid_until, now + request.ttl)
+        if grant.valid_until <= now:
             return None  # it was read too late
         # another's connection wrote the grant: only an answer to our own can wait for replicas
         return None if self.channel.replication else [grant]

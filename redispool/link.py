@@ -1,0 +1,134 @@
+"""One connection to the server, spoken to as directly as can be."""
+
+from __future__ import annotations
+
+import select
+import socket
+from typing import TYPE_CHECKING, Any
+
+import redis
+from redis.connection import DefaultParser
+from redis.exceptions import InvalidResponse
+
+try:
+    from hiredis import Reader, pack_command
+except ImportError:  # it is an extra
+    Reader = pack_command = None  # type: ignore[assignment,misc,unused-ignore]
+
+if TYPE_CHECKING:
+    from redis.connection import AbstractConnection
+
+    from redispool.protocol.commands import Argument
+
+_CHUNK = 65536  # bytes
+_PATIENCE = 5.0  # seconds without an answer after which a connection is given up, if it has no such limit itself
+_NOT_YET = object()  # that a reply has not come whole
+
+
+def packed(words: tuple[Argument, ...]) -> bytes:
+    """A command as the server reads it; redis-py would take three times as long to pack a script's many words."""
+    if pack_command is not None:
+        command: bytes = pack_command(words)  # type: ignore[arg-type]  # it takes any number of them
+        return command
+    encoded = [word if isinstance(word, bytes) else str(word).encode() for word in words]
+    return b"*%d\r\n" % len(encoded) + b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in encoded])
+
+
+class Link:
+    """A connection of redis-py's that is open, spoken to in its own words.
+
+    Args:
+        connection: the connection; it is opened if it is not open.
+    """
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        connection.connect()
+        self._connection = connection
+
+    def send(self, commands: bytes) -> None:
+        """Send packed commands."""
+        self._connection.send_packed_command([commands], check_health=False)
+
+    def receive(self) -> Any:
+        """The next reply, in bytes. Raises it where it is an error."""
+        return self._connection.read_response(disable_decoding=True)
+
+    def is_readable(self, seconds: float) -> bool:
+        """Whether something comes within so many seconds: a reply, or the end of the connection."""
+        try:
+            return self._connection.can_read(timeout=seconds)
+        except (redis.ConnectionError, redis.TimeoutError, OSError):
+            return True
+
+    def close(self) -> None:
+        """Hang up; what was asked last may have no reply yet, which must not be taken for another's."""
+        self._connection.disconnect()
+
+
+class DirectLink(Link):
+    """The same without redis-py in between, whose layers take as long as the server does: socket, and hiredis."""
+
+    def __init__(self, connection: AbstractConnection, sock: socket.socket) -> None:
+        super().__init__(connection)
+        self._socket = sock
+        self._patience = sock.gettimeout() or _PATIENCE
+        sock.setblocking(False)  # else Python would poll before each call, also where there is room to send
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
+        reader = Reader(protocolError=InvalidResponse, replyError=DefaultParser.parse_error, notEnoughData=_NOT_YET)
+        self._feed, self._next_reply = reader.feed, reader.gets
+
+    def send(self, commands: bytes) -> None:
+        """Send packed commands."""
+        try:
+            try:
+                sent = self._socket.send(commands)
+            except BlockingIOError:
+                sent = 0
+            if sent < len(commands):
+                self._socket.settimeout(self._patience)
+                self._socket.sendall(commands[sent:])
+                self._socket.setblocking(False)
+        except OSError as error:
+            raise _translated(error, "writing to") from None
+
+    def receive(self) -> Any:
+        """The next reply, in bytes. Raises it where it is an error."""
+        reply = self._next_reply(False)
+        while reply is _NOT_YET:
+            self._read()
+            reply = self._next_reply(False)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    def _read(self) -> None:
+        if not self.is_readable(self._patience):
+            raise redis.TimeoutError("Timeout reading from socket")
+        try:
+            data = self._socket.recv(_CHUNK)
+        except OSError as error:
+            raise _translated(error, "reading from") from None
+        if not data:
+            raise redis.ConnectionError("Connection closed by server.")
+        self._feed(data)
+
+    def is_readable(self, seconds: float) -> bool:
+        """Whether something comes within so many seconds: a reply, or the end of the connection."""
+        return bool(self._poll.poll(seconds * 1000))
+
+
+def _translated(error: OSError, doing: str) -> redis.RedisError:
+    """The error of a socket as redis-py would have told it."""
+    if isinstance(error, TimeoutError):
+        return redis.TimeoutError(f"Timeout {doing} socket")
+    return redis.ConnectionError(f"Error while {doing} socket: {error}")
+
+
+def open_link(connection: AbstractConnection) -> Link:
+    """A link over the connection, the fastest that can be had: what encrypts, or is no socket, is left to redis-py."""
+    connection.connect()
+    sock = getattr(connection, "_sock", None)  # no public name gives it; without it, redis-py does it all
+    if type(sock) is socket.socket and Reader is not None and hasattr(select, "poll"):
+        return DirectLink(connection, sock)
+    return Link(connection)
