@@ -59,6 +59,7 @@ class Roster(Generic[H]):
         self._face: Callable[[], Any] = weakref.ref(face)
         self._members: MutableMapping[str, Account] = {} if keep_members else weakref.WeakValueDictionary()
         self._leases: dict[str, Lease] = {}  # by token
+        self.check_place: Callable[[str], None] | None = None  # of a stripe, whether an account may be called so there
 
     @property
     def name(self) -> str:
@@ -73,6 +74,9 @@ class Roster(Generic[H]):
     def add(self, accounts: Any, progress: Callable[[int, int], None] | None) -> Flow[int]:
         """Add accounts, or update those that are known; how many were new."""
         found = as_accounts(accounts)
+        if self.check_place is not None:
+            for account in found:
+                self.check_place(account.name)
         rows = ((account.name, account.account_hash, encode(account, self._seal, self.name)) for account in found)
         added = yield from self._membership.add(rows, len(found), progress)
         for account in found:
@@ -99,6 +103,8 @@ class Roster(Generic[H]):
     def rewrite(self, account: Account, attribute: str, hidden: Hidden) -> Flow[None]:
         """Change one attribute of an account for every host."""
         old = account.name
+        if attribute == "name" and self.check_place is not None:
+            self.check_place(hidden.value)
 
         def change(record: bytes) -> tuple[str, str, bytes]:
             changed = self._decode(old, record)

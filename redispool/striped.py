@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 from redispool.connect import client_from
 from redispool.discretion import discreet
 from redispool.pool import AccountPool
-from redispool.stripes import Stripes, stripe_names
-from redispool.terms import Choice, check_error_classes
+from redispool.stripes import Stripes, check_pool_options, stripe_names
+from redispool.terms import Choice, check_error_classes, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -57,6 +57,7 @@ class StripedPool:
         **pool_options: Any,
     ) -> None:
         names = stripe_names(name, stripes)
+        check_pool_options(pool_options)
         client = client_from(redis)
         self._stripes = Stripes(name, [AccountPool(name=one, redis=client, **pool_options) for one in names], home)
 
@@ -75,7 +76,7 @@ class StripedPool:
 
     def stripe_of(self, account: Account | str) -> AccountPool:
         """The pool that an account of that name belongs to, whether it is there or not."""
-        pool: AccountPool = self._stripes.of(account if isinstance(account, str) else account.name)
+        pool: AccountPool = self._stripes.of(name_of(account))
         return pool
 
     def acquire_account(

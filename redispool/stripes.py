@@ -5,29 +5,31 @@ Each worker draws from its own stripe, and moves on when that is empty.
 
 from __future__ import annotations
 
-import time
+import os
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from redispool.account import Account, hash_of_name
 from redispool.arguments import check_account_name, check_pool_name, check_seconds, check_whole
-from redispool.errors import AcquireTimeout, PoolEmpty, PoolExhausted, UnknownAccount
+from redispool.errors import ConfigError, UnknownAccount
+from redispool.identity import owner_name
 from redispool.protocol.chance import chance
 from redispool.protocol.commands import Elsewhere
 from redispool.roster import as_accounts
+from redispool.stripe_search import Outages, Search
 from redispool.terms import name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from redispool.protocol.commands import Flow
     from redispool.status import PoolStatus
 
 P = TypeVar("P")  # the pools of one face
+A = TypeVar("A", Account, str)
 
 MOST_STRIPES = 1024
-LOOK_AROUND = 1.0  # seconds that one waits in line at a stripe before looking at others
-REACH = 4  # others that are looked at then
 _COUNTED = (
     "accounts", "free", "held", "cooling", "quarantined", "waiting", "leases", "to_clean", "quarantine",
 )  # fmt: skip
@@ -37,6 +39,12 @@ def stripe_names(name: Any, stripes: Any) -> list[str]:
     """The names of the pools that make up a striped one; they tell their number, so that who errs in it finds none."""
     check_whole("stripes", stripes, 1, MOST_STRIPES)
     return [check_pool_name(f"{check_pool_name(name)}:{number}of{stripes}") for number in range(1, stripes + 1)]
+
+
+def check_pool_options(options: Mapping[str, Any]) -> None:
+    """Check that what each stripe is to be opened with makes sense for each."""
+    if "accounts" in options:
+        raise ConfigError("a striped pool is given its accounts by add_account(), which puts each in its stripe")
 
 
 class Stripes(Generic[P]):
@@ -51,11 +59,17 @@ class Stripes(Generic[P]):
     def __init__(self, name: str, pools: Sequence[P], home: Any) -> None:
         self.name = name
         self.pools: tuple[Any, ...] = tuple(pools)
-        self._home: int = chance.randrange(len(pools)) if home is None else check_whole("home", home, 0, len(pools) - 1)
+        self._home = None if home is None else check_whole("home", home, 0, len(pools) - 1)
+        self._drawn: tuple[int, int] | None = None  # by lot, and by which process: forked ones are to spread
+        self._outages = Outages()
+        self._crowd: set[Any] = set()
+        names = [pool.name for pool in self.pools]
+        for number, pool in enumerate(self.pools):
+            pool.operations.check_place = partial(_check_place, names, number)
 
     def of(self, name: str) -> Any:
         """The stripe that an account belongs to, the same on every host."""
-        return self.pools[int(hash_of_name(check_account_name(name)), 16) % len(self.pools)]
+        return self.pools[_number(check_account_name(name), len(self.pools))]
 
     def acquire(
         self, account: Any, owner: Any, timeout: Any, ttl: Any, priority: Any, choice: Mapping[str, Any]
@@ -65,40 +79,25 @@ class Stripes(Generic[P]):
             pool = self.of(name_of(account))
             return (yield Elsewhere(pool, pool.operations.acquire(account, owner, timeout, ttl, priority, choice)))
         limit = None if timeout is None else check_seconds("timeout", timeout)
-        deadline = None if limit is None else time.monotonic() + limit
 
-        def ask(pool: Any, seconds: float, stamp: str = "") -> Elsewhere:
+        def ask(pool: Any, seconds: float, stamp: str) -> Elsewhere:
             return Elsewhere(pool, pool.operations.acquire(None, owner, seconds, ttl, priority, choice, stamp=stamp))
 
-        while True:
-            ring = self.pools[self._home :] + self.pools[: self._home]
-            found, waitable = yield from _look(ring, ask)
-            if found is None:
-                try:
-                    home = waitable[0]
-                    others = [pool for pool in ring if pool is not home]  # one without accounts may get some
-                    found = yield from self._wait(home, others, deadline, ask)
-                except PoolEmpty:
-                    continue  # the stripe has been emptied: look whether all are
-            return found
+        first = self._first(owner, choice.get("prefer"))
+        ring = self.pools[first:] + self.pools[:first]
+        return (yield from Search(self.name, ring, ask, limit, self._outages, self._crowd).find())
 
-    def _wait(self, home: Any, others: list[Any], deadline: float | None, ask: Callable[..., Elsewhere]) -> Flow[Any]:
-        """Wait in line at one stripe, with a look at some of the others now and then; what was found.
-
-        Who looks around keeps his place: nobody who comes later is served before him, but while he looks.
-        """
-        stamp = ""
-        while True:
-            remaining = LOOK_AROUND if deadline is None else max(deadline - time.monotonic(), 0.0)
-            try:
-                return (yield ask(home, min(remaining, LOOK_AROUND), stamp))
-            except AcquireTimeout as error:
-                if remaining <= LOOK_AROUND and deadline is not None:
-                    raise AcquireTimeout(f"no account of striped pool {self.name!r} came free in time") from None
-                stamp = error.stamp
-            found, _ = yield from _look(chance.sample(others, min(REACH, len(others))), ask, spare=True)
-            if found is not None:
-                return found
+    def _first(self, owner: Any, preferred: Any) -> int:
+        """The number of the stripe to look at first: where the preferred account is, else the own one."""
+        if isinstance(preferred, str | Account):
+            return _number(name_of(preferred), len(self.pools))
+        if preferred is True:  # the account that the owner had last is most likely where he always begins
+            return _number(owner_name(owner), len(self.pools))
+        if self._home is not None:
+            return self._home
+        if self._drawn is None or self._drawn[0] != os.getpid():
+            self._drawn = os.getpid(), chance.randrange(len(self.pools))
+        return self._drawn[1]
 
     def leave(self, handle: Any, error: BaseException | None, bad_on: tuple[type[BaseException], ...]) -> Flow[None]:
         """Release a handle at the end of its block, where it is from."""
@@ -107,28 +106,32 @@ class Stripes(Generic[P]):
 
     def release_owner(self, owner: Any) -> Flow[int]:
         """Release all that the owner holds; how many that was."""
-        return sum((yield from self._each(lambda pool: pool.operations.release_owner(owner))))
+        return sum((yield from self._each(lambda pool: pool.operations.release_owner(owner), to_the_end=True)))
 
     def add(self, accounts: Any) -> Flow[int]:
         """Add accounts, each to its stripe; how many were new."""
-        shares: dict[Any, list[Any]] = {}
-        for account in as_accounts(accounts):
-            shares.setdefault(self.of(account.name), []).append(account)
+        found = as_accounts(accounts)
         added = 0
-        for pool, share in shares.items():
+        for pool, share in self._shares(found).items():
             added += yield Elsewhere(pool, pool.operations.add(share, None))
         return added
 
     def remove(self, accounts: Any) -> Flow[None]:
         """Remove accounts. Raises UnknownAccount, before any is removed, if one is in none of the stripes."""
         given = [accounts] if isinstance(accounts, str | Account) else accounts
-        names = [name_of(account) for account in given]
+        names = list(dict.fromkeys(name_of(account) for account in given))
         for name in names:
             if not (yield from self.has(name)):
                 raise UnknownAccount(f"account {name!r} is not in striped pool {self.name!r}")
-        for name in names:
-            pool = self.of(name)
-            yield Elsewhere(pool, pool.operations.remove(name))
+        for pool, share in self._shares(names).items():
+            yield Elsewhere(pool, pool.operations.remove(share))
+
+    def _shares(self, accounts: Iterable[A]) -> dict[Any, list[A]]:
+        """What belongs to each stripe, of accounts or of their names."""
+        shares: dict[Any, list[A]] = {}
+        for account in accounts:
+            shares.setdefault(self.of(name_of(account)), []).append(account)
+        return shares
 
     def has(self, account: Any) -> Flow[bool]:
         """Whether the account is in the pool."""
@@ -146,7 +149,7 @@ class Stripes(Generic[P]):
 
     def reset(self) -> Flow[None]:
         """Remove all accounts, end all leases, and send those who wait away."""
-        yield from self._each(lambda pool: pool.operations.reset())
+        yield from self._each(lambda pool: pool.operations.reset(), to_the_end=True)
 
     def status(self) -> Flow[PoolStatus]:
         """All stripes as one pool; each of them was looked at in an instant of its own."""
@@ -156,28 +159,31 @@ class Stripes(Generic[P]):
             total = replace(total, **{what: getattr(total, what) + getattr(one, what) for what in _COUNTED})
         return total
 
-    def _each(self, operation: Callable[[Any], Flow[Any]]) -> Flow[list[Any]]:
-        results = []
+    def _each(self, operation: Callable[[Any], Flow[Any]], *, to_the_end: bool = False) -> Flow[list[Any]]:
+        """What an operation gives in each stripe; perhaps also in those that come after one in which it fails."""
+        results, failure = [], None
         for pool in self.pools:
-            results.append((yield Elsewhere(pool, operation(pool))))  # noqa: PERF401 - no comprehension can yield
+            try:
+                results.append((yield Elsewhere(pool, operation(pool))))
+            except Exception as error:
+                if not to_the_end:
+                    raise
+                failure = failure or error
+        if failure is not None:
+            raise failure
         return results
 
 
-def _look(pools: Sequence[Any], ask: Callable[..., Elsewhere], *, spare: bool = False) -> Flow[tuple[Any, list[Any]]]:
-    """What can be had at once of one of the pools, or None; and those in which one may wait for it.
+def _number(name: str, stripes: int) -> int:
+    """The number of the stripe that a name belongs to, the same on every host."""
+    return int(hash_of_name(name), 16) % stripes
 
-    Raises:
-        PoolEmpty: no pool has what is wanted, so that waiting would be in vain; not if they are but some.
-    """
-    waitable: list[Any] = []
-    in_vain = PoolEmpty("there is no stripe to look at")
-    for pool in pools:
-        try:
-            return (yield ask(pool, 0.0)), waitable
-        except AcquireTimeout:
-            waitable.append(pool)
-        except PoolEmpty as error:
-            in_vain = in_vain if isinstance(in_vain, PoolExhausted) else error
-    if not waitable and not spare:
-        raise in_vain
-    return None, waitable
+
+def _check_place(stripes: Sequence[str], number: int, name: str) -> None:
+    """An account is to be called so in that stripe; two stripes that have it would both hand it out."""
+    right = _number(name, len(stripes))
+    if right != number:
+        raise ConfigError(
+            f"account {name!r} belongs to stripe {stripes[right]!r} by its name, not to {stripes[number]!r}: add it by "
+            "the striped pool; to rename an account there, remove it, and add it with its new name"
+        )

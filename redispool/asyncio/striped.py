@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 
 from redispool.asyncio.connect import client_from
 from redispool.asyncio.pool import AccountPool
 from redispool.discretion import discreet
-from redispool.stripes import Stripes, stripe_names
-from redispool.terms import Choice, check_error_classes
+from redispool.drivers import arun
+from redispool.protocol.commands import Elsewhere
+from redispool.stripes import Stripes, check_pool_options, stripe_names
+from redispool.terms import Choice, check_error_classes, name_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -18,10 +21,20 @@ if TYPE_CHECKING:
     from redispool.account import Account
     from redispool.asyncio.account import Handle
     from redispool.asyncio.connect import Client
-    from redispool.protocol.commands import Flow
+    from redispool.protocol.commands import Command, Flow, Pause
     from redispool.status import PoolStatus
 
 T = TypeVar("T")
+
+
+class _Signpost:
+    """Has each stripe run its own flows; needs none of them itself, for any may be out of reach."""
+
+    async def perform(self, command: Command) -> Any:
+        """Carry out one command; its reply."""
+        if isinstance(command, Elsewhere):
+            return await command.home.run(command.flow)
+        return await asyncio.sleep(cast("Pause", command).seconds)
 
 
 class StripedPool:
@@ -52,6 +65,7 @@ class StripedPool:
         **pool_options: Any,
     ) -> None:
         names = stripe_names(name, stripes)
+        check_pool_options(pool_options)
         client = client_from(redis)
         self._stripes = Stripes(name, [AccountPool(name=one, redis=client, **pool_options) for one in names], home)
 
@@ -59,6 +73,8 @@ class StripedPool:
         return f"<StripedPool {self.name!r} of {len(self.stripes)} stripes>"
 
     async def __aenter__(self) -> Self:
+        for pool in self.stripes:
+            await pool.__aenter__()  # which gives it its rules, if there are any
         return self
 
     async def __aexit__(self, *_exception: object) -> None:
@@ -81,7 +97,7 @@ class StripedPool:
 
     def stripe_of(self, account: Account | str) -> AccountPool:
         """The pool that an account of that name belongs to, whether it is there or not."""
-        pool: AccountPool = self._stripes.of(account if isinstance(account, str) else account.name)
+        pool: AccountPool = self._stripes.of(name_of(account))
         return pool
 
     async def acquire_account(
@@ -172,4 +188,4 @@ class StripedPool:
         return await self._run(self._stripes.status())
 
     async def _run(self, flow: Flow[T]) -> T:
-        return await self.stripes[0].run(flow)  # it only asks the stripes to run flows of their own
+        return await arun(flow, _Signpost())

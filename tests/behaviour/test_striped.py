@@ -15,7 +15,7 @@ from redispool import (
     PoolEmpty,
     PoolExhausted,
     UnknownAccount,
-    stripes,
+    stripe_search,
 )
 from tests import faces
 from tests.conftest import wait_until
@@ -108,7 +108,7 @@ def test_who_waits_finds_what_came_free_at_another_stripe(open_striped, shares, 
 
 
 def test_who_looks_around_keeps_his_place_in_line(open_striped, own_stripe, shares, start, monkeypatch):
-    monkeypatch.setattr(stripes, "LOOK_AROUND", 0.05)
+    monkeypatch.setattr(stripe_search, "LOOK_AROUND", 0.05)
     pool = open_striped()
     held = take_all(pool)
     first = start(pool.acquire_account, owner="first", timeout=20)
@@ -130,7 +130,7 @@ def test_who_looks_around_keeps_his_place_in_line(open_striped, own_stripe, shar
 
 
 def test_the_time_to_wait_is_kept(open_striped, shares, monkeypatch):
-    monkeypatch.setattr(stripes, "LOOK_AROUND", 0.05)
+    monkeypatch.setattr(stripe_search, "LOOK_AROUND", 0.05)
     pool = open_striped()
     held = take_all(pool)
     started = time.monotonic()
