@@ -252,14 +252,18 @@ class Wire:
         """An idle link, or a new one; redis-py's own pool would take ten times as long."""
         if self._pid != os.getpid():
             self._idle, self._pid = [], os.getpid()  # after a fork, they are the parent's
-        with suppress(IndexError):
+        try:
             link, since = self._idle.pop()
-            if time.monotonic() - since < _FRESH or not link.is_readable(0):
-                return link
-            link.close()  # the server has hung up, or sent what nobody asked for
-        return open_link(
-            cast("AbstractConnection", cast("redis.Redis", self.client).connection_pool.make_connection())
-        )
+        except IndexError:
+            return self._new_link()
+        if time.monotonic() - since > _FRESH and link.is_readable(0):  # hung up, or said something unasked
+            link.close()
+            return self._new_link()
+        return link
+
+    def _new_link(self) -> Link:
+        pool = cast("redis.Redis", self.client).connection_pool
+        return open_link(cast("AbstractConnection", pool.make_connection()))
 
 
 def _reply(link: Link) -> Any:

@@ -96,22 +96,19 @@ class DirectLink(Link):
         """The next reply, in bytes. Raises it where it is an error."""
         reply = self._next_reply(False)
         while reply is _NOT_YET:
-            self._read()
+            if not self._poll.poll(self._patience * 1000):
+                raise redis.TimeoutError("Timeout reading from socket")
+            try:
+                data = self._socket.recv(_CHUNK)
+            except OSError as error:
+                raise _translated(error, "reading from") from None
+            if not data:
+                raise redis.ConnectionError("Connection closed by server.")
+            self._feed(data)
             reply = self._next_reply(False)
         if isinstance(reply, Exception):
             raise reply
         return reply
-
-    def _read(self) -> None:
-        if not self.is_readable(self._patience):
-            raise redis.TimeoutError("Timeout reading from socket")
-        try:
-            data = self._socket.recv(_CHUNK)
-        except OSError as error:
-            raise _translated(error, "reading from") from None
-        if not data:
-            raise redis.ConnectionError("Connection closed by server.")
-        self._feed(data)
 
     def is_readable(self, seconds: float) -> bool:
         """Whether something comes within so many seconds: a reply, or the end of the connection."""

@@ -150,7 +150,7 @@ class Operations(Roster[H]):
         (grant,) = yield from self.flows.acquire(request, None)
         try:
             account.__dict__.update(self._decode(grant.account, grant.record).__getstate__())
-            self._settle(account, self._lease_of(grant, request), anchored=not isinstance(account, Handle))
+            self._settle(account, grant, request, anchored=not isinstance(account, Handle))
         except BaseException:
             yield from self._give_back([grant])
             raise
@@ -178,19 +178,12 @@ class Operations(Roster[H]):
             **fields,
         )
 
-    def _lease_of(self, grant: Grant, request: Request) -> Lease | None:
-        if not grant.token:
-            return None
-        lease = Lease(grant, request.owner, request.ttl, os.getpid(), self._face())
-        lease.cleans = request.choice == CLEANUP
-        return lease
-
     def _handle(self, grant: Grant, request: Request, owner: Any) -> H:
         handle = decode(grant.account, grant.record, self._seal, self.name, self._handle_type)
         member = self._members.get(grant.account)
         if member is not None:
             handle._events = member.events  # noqa: SLF001 - a handle is an account of this pool
-        self._settle(handle, self._lease_of(grant, request), anchored=owner is not None or member is not None)
+        self._settle(handle, grant, request, anchored=owner is not None or member is not None)
         return handle
 
     def _give_back(self, grants: Sequence[Grant]) -> Flow[None]:
@@ -198,12 +191,14 @@ class Operations(Roster[H]):
             if grant.token:
                 yield from self.flows.release(grant.token, math.inf, 0.0, sent_before=True)  # gone is as good
 
-    def _settle(self, account: Account, lease: Lease | None, *, anchored: bool) -> None:
-        account.lease = lease
-        account._home = self._face()  # noqa: SLF001
-        if lease is None:
+    def _settle(self, account: Account, grant: Grant, request: Request, *, anchored: bool) -> None:
+        account._home = home = self._face()  # noqa: SLF001
+        if not grant.token:
+            account.lease = None
             return
+        account.lease = lease = Lease(grant, request.owner, request.ttl, os.getpid(), home)
         lease.anchored = anchored
+        lease.cleans = request.choice == CLEANUP
         self._leases[lease.token] = lease
         if self.terms.auto_renew:
             self._keeper().watch(lease)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _FIRST_DELAY = 0.01  # seconds
 _LONGEST_DELAY = 1.0
+_REFUSALS = (b"mismatch", b"wrongtype", b"garbage")  # what shared/open.lua returns in place of a script
 
 
 class Channel:
@@ -95,6 +96,7 @@ class PoolChannel(Channel):
         self.replication = Replication(keys.replicated, min_replicas) if min_replicas else None
         self.seal = seal
         self.caller = caller
+        self._meta = keys.meta
         self._checked = False  # that the keys are of the right types, by a script that went through
 
     @property
@@ -130,26 +132,28 @@ class PoolChannel(Channel):
         if script.name in scripts.ADMINISTRATIVE:
             opening += "\n" + self.caller()
         replication = self.replication if durable else None
-        command = Call(script, self.keys.meta, (scripts.PROTOCOL_VERSION, opening, *arguments), replication)
+        command = Call(script, self._meta, (scripts.PROTOCOL_VERSION, opening, *arguments), replication)
         asked, reply = yield from self.send(command, deadline, patience)
-        if reply and reply[0] == b"mismatch":
-            raise ProtocolMismatch(
-                f"pool {self.keys.pool!r} holds data of protocol version {reply[1].decode()}, and this redispool "
-                f"speaks version {scripts.PROTOCOL_VERSION}; use the same version of redispool on every host"
-            )
-        if reply and reply[0] == b"wrongtype":
-            key, wanted, found = (part.decode() for part in reply[1:4])
-            raise ProtocolMismatch(
-                f"key {key!r} should hold a {wanted}, and holds a {found}: it is none of redispool's; "
-                "remove it, or use another namespace or pool name"
-            )
-        if reply and reply[0] == b"garbage":
-            key, field = (part.decode() for part in reply[1:3])
-            raise ProtocolMismatch(
-                f"field {field!r} of hash {key!r} is none that redispool wrote; correct or remove it"
-            )
+        if reply and reply[0] in _REFUSALS:
+            raise self._refused(*reply)
         self._checked = True
         return asked, reply
+
+    def _refused(self, kind: bytes, *details: bytes) -> ProtocolMismatch:
+        said = [part.decode() for part in details]
+        if kind == b"mismatch":
+            return ProtocolMismatch(
+                f"pool {self.keys.pool!r} holds data of protocol version {said[0]}, and this redispool "
+                f"speaks version {scripts.PROTOCOL_VERSION}; use the same version of redispool on every host"
+            )
+        if kind == b"wrongtype":
+            return ProtocolMismatch(
+                f"key {said[0]!r} should hold a {said[1]}, and holds a {said[2]}: it is none of redispool's; "
+                "remove it, or use another namespace or pool name"
+            )
+        return ProtocolMismatch(
+            f"field {said[1]!r} of hash {said[0]!r} is none that redispool wrote; correct or remove it"
+        )
 
     def call_in_full(self, script: scripts.Script, *arguments: Argument, key_ids: str | None = None) -> Flow[list[Any]]:
         """Run a script that may first have to reclaim more than one call may."""

@@ -12,7 +12,7 @@ import json
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from redispool.account import Account
-from redispool.arguments import check_text
+from redispool.arguments import MAX_ACCOUNT_NAME, MAX_SESSIONS, check_labels, check_name, check_text, check_whole
 from redispool.discretion import discreet
 from redispool.errors import ConfigError, ProtocolMismatch, SealError
 from redispool.private_key import PrivateKey
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 A = TypeVar("A", bound=Account)
+_parse = json.JSONDecoder().raw_decode  # what `json.loads` comes to
 MAX_BODY = 1024 * 1024  # bytes; a password, an authorization password and a key fit
 
 
@@ -73,9 +74,11 @@ def decode(name: str, record: bytes, seal: Seal | None, pool: str, kind: type[A]
         SealError: the record is sealed, and there is no key, or another one.
         ProtocolMismatch: the record is none of ours.
     """
-    account = _read(name, record, seal, pool, kind)
-    if account is None:
+    state = _read(name, record, seal, pool)
+    if state is None:
         raise ProtocolMismatch(f"the record of account {name!r} in pool {pool!r} is none that redispool wrote")
+    account = kind.__new__(kind)
+    account.__setstate__(state)
     return account
 
 
@@ -96,8 +99,8 @@ def says_the_same(name: str, old: bytes, new: bytes, seal: Seal, pool: str) -> b
     return hmac.compare_digest(_open(name, old_body, seal, pool), _open(name, new_body, seal, pool))
 
 
-def _read(name: str, record: bytes, seal: Seal | None, pool: str, kind: type[A]) -> A | None:
-    """The account; None where the record is none of ours: an error raised here would show it to a traceback."""
+def _read(name: str, record: bytes, seal: Seal | None, pool: str) -> dict[str, Any] | None:
+    """The account's state; None where the record is none of ours: an error raised here would show it to a traceback."""
     head, _, body = record.partition(b"\n")
     if len(body) > 2 * MAX_BODY:
         return None
@@ -105,8 +108,9 @@ def _read(name: str, record: bytes, seal: Seal | None, pool: str, kind: type[A])
         body = _open(name, body, seal, pool)
     try:
         limit = int(head.partition(b"\t")[0])
-        fields = json.loads(body.decode("utf-8", "surrogatepass"))
-        return _account(kind, name, limit, fields)
+        text = body.decode("utf-8", "surrogatepass")
+        fields, end = _parse(text)
+        return _state(name, limit, fields) if end == len(text) else None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
@@ -117,14 +121,15 @@ def _open(name: str, body: bytes, seal: Seal | None, pool: str) -> bytes:
     return seal.open(body, f"{pool}\n{name}")
 
 
-def _account(kind: type[A], name: str, limit: int, fields: Mapping[str, Any]) -> A:
-    key = fields.get("key")
-    return kind(
-        name,
-        check_text("the password", fields["password"]),
-        fields.get("password2"),
-        key=None if key is None else PrivateKey.from_fields(key),
-        needs_lock=limit > 0,
-        max_sessions=limit or fields.get("max_sessions", 1),
-        labels=fields.get("labels"),
-    )
+def _state(name: str, limit: int, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What `Account` makes of its arguments, without its frame: an account is read at each acquisition."""
+    password2, key, labels = fields.get("password2"), fields.get("key"), fields.get("labels")
+    return {
+        "name": check_name("the name of an account", name, MAX_ACCOUNT_NAME),
+        "password": check_text("the password", fields["password"]),
+        "authorization_password": None if password2 is None else check_text("the authorization password", password2),
+        "key": None if key is None else PrivateKey.from_fields(key),
+        "needs_lock": limit > 0,
+        "max_sessions": check_whole("max_sessions", limit or fields.get("max_sessions", 1), 1, MAX_SESSIONS),
+        "labels": {} if labels is None else check_labels(labels),
+    }

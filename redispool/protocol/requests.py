@@ -86,17 +86,12 @@ class Grant:
     """What the server gave."""
 
     token: str  # '' where the account is never locked
-    seat: str
+    account: str
     fence: int
     acquired_at: float  # seconds since 1970, the server's clock
     expires_at: float
     valid_until: float  # our own monotonic clock; never later than the server's end of the lease
     record: bytes = field(repr=False)
-
-    @property
-    def account(self) -> str:
-        """The name of the account that the seat belongs to."""
-        return self.seat.partition("\t")[0]
 
 
 def read_grant(packed: bytes, asked: float, server_now: int) -> Grant:
@@ -115,7 +110,7 @@ def _read_grant(packed: bytes, asked: float, server_now: int) -> Grant:
     end = int(expires)
     return Grant(
         token.decode() if end else "",  # a mail names whom it is for, also where the account is never locked
-        seat.decode(),
+        seat.partition(b"\t")[0].decode(),
         int(fence),
         int(since) / 1000,
         end / 1000,

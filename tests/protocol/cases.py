@@ -25,8 +25,8 @@ FOUND = [[b"a1", RECORD]]
 SOON = pytest.approx(1000.0, abs=0.1)
 
 
-def grant(valid_until: float, seat: str = "a1") -> Grant:
-    return Grant("t", seat, 7, 1000.0, 1060.0, valid_until, RECORD)
+def grant(valid_until: float, account: str = "a1") -> Grant:
+    return Grant("t", account, 7, 1000.0, 1060.0, valid_until, RECORD)
 
 
 def _change(record: bytes) -> tuple[str, str, bytes]:
@@ -74,7 +74,7 @@ ACQUIRE = [
     Case(
         "two at once", "acquire", _acquire(None, replace(ANY, count=2)),
         [("acquire", [b"granted", 1_000_000, mail(), mail("t/2", "a2")])],
-        [grant(1060.0), replace(grant(1060.0), token="t/2", seat="a2")],
+        [grant(1060.0), replace(grant(1060.0), token="t/2", account="a2")],
     ),
 ]  # fmt: skip
 
