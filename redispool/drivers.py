@@ -28,7 +28,7 @@ from redis.exceptions import (
 )
 
 from redispool.errors import ProtocolMismatch, ReplicationError
-from redispool.link import Link, open_link, packed
+from redispool.link import Link, open_link
 from redispool.protocol.commands import (
     Block,
     Call,
@@ -205,7 +205,7 @@ class Wire:
         """Send commands in one go over one connection; their replies, errors among them."""
         link = self._link()
         try:
-            link.send(b"".join([packed(words) for words in commands]))
+            link.send(*commands)
             replies = [_reply(link) for _ in commands]
         except BaseException as error:
             link.close()
@@ -229,7 +229,7 @@ class Wire:
             return as_sent(words[0], self._cluster.execute_command(*words, NEVER_DECODE=True))
         link = self._link()
         try:
-            link.send(packed(words))
+            link.send(words)
             if blocks and not link.is_readable(blocks + 0.001):
                 # an idle server looks ten times a second only whose time is up, but at once when asked
                 self.send("PING")

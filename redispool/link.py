@@ -45,9 +45,9 @@ class Link:
         connection.connect()
         self._connection = connection
 
-    def send(self, commands: bytes) -> None:
-        """Send packed commands."""
-        self._connection.send_packed_command([commands], check_health=False)
+    def send(self, *commands: tuple[Argument, ...]) -> None:
+        """Send commands in one go."""
+        self._connection.send_packed_command([b"".join(map(packed, commands))], check_health=False)
 
     def receive(self) -> Any:
         """The next reply, in bytes. Raises it where it is an error."""
@@ -78,16 +78,17 @@ class DirectLink(Link):
         reader = Reader(protocolError=InvalidResponse, replyError=DefaultParser.parse_error, notEnoughData=_NOT_YET)
         self._feed, self._next_reply = reader.feed, reader.gets
 
-    def send(self, commands: bytes) -> None:
-        """Send packed commands."""
+    def send(self, *commands: tuple[Argument, ...]) -> None:
+        """Send commands in one go."""
+        data = b"".join(map(pack_command, commands))  # type: ignore[arg-type]  # it takes any number of words
         try:
             try:
-                sent = self._socket.send(commands)
+                sent = self._socket.send(data)
             except BlockingIOError:
                 sent = 0
-            if sent < len(commands):
+            if sent < len(data):
                 self._socket.settimeout(self._patience)
-                self._socket.sendall(commands[sent:])
+                self._socket.sendall(data[sent:])
                 self._socket.setblocking(False)
         except OSError as error:
             raise _translated(error, "writing to") from None

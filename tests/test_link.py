@@ -85,11 +85,12 @@ def test_two_replies_that_come_together_are_two(peer):
 
 
 def test_a_command_larger_than_all_buffers_arrives_whole(peer):
-    command = packed(("SET", "key", b"x" * 20_000_000))
+    words = ("SET", "key", b"x" * 20_000_000)
+    command = packed(words)
     received: list[bytes] = []
     reader = threading.Thread(target=lambda: received.append(peer.read(len(command))))
     reader.start()
-    peer.link.send(command)
+    peer.link.send(words)
     reader.join()
     assert received == [command]
     peer.socket.sendall(b"+OK\r\n")
@@ -120,7 +121,7 @@ def test_a_server_that_hangs_up_in_the_middle_is_a_connection_error(peer):
 
 def send_for_ever(to: Link) -> None:
     while True:
-        to.send(packed(("PING",)))
+        to.send(("PING",))
 
 
 def test_a_connection_that_is_reset_is_a_connection_error(peer):
@@ -158,7 +159,7 @@ def test_who_does_not_answer_in_time_or_does_not_read_is_given_up():
         peer.link.receive()
     peer = Peer(0.2)
     with pytest.raises(redis.TimeoutError):
-        peer.link.send(packed(("SET", "key", b"x" * 50_000_000)))
+        peer.link.send(("SET", "key", b"x" * 50_000_000))
 
 
 def open_to(client: redis.Redis) -> Link:
@@ -166,7 +167,7 @@ def open_to(client: redis.Redis) -> Link:
 
 
 def ask(one: Link, *words: str) -> object:
-    one.send(packed(words))
+    one.send(words)
     return one.receive()
 
 

@@ -128,7 +128,9 @@ class PoolChannel(Channel):
             ReplicationError: too few replicas have it until the end of the patience.
             ProtocolMismatch: what stands in Redis was not written by this version; nothing has changed.
         """
-        opening = ("" if self._checked else "1") + (self.key_ids if key_ids is None else key_ids)
+        opening = "" if self._checked else "1"
+        if self.seal is not None:
+            opening += self.seal.key_ids if key_ids is None else key_ids
         if script.name in scripts.ADMINISTRATIVE:
             opening += "\n" + self.caller()
         replication = self.replication if durable else None

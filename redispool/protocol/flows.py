@@ -159,7 +159,8 @@ class LeaseFlows:
         return max(seconds, 0.001)  # 0 would be for ever
 
     def _block(self, request: Request, seconds: float, remaining: float | None, *, soon: bool) -> Flow[bytes | None]:
-        longest = seconds if soon else chance.uniform(0.5, 1.0) * _RECHECK
+        alone = request.box == request.token
+        longest = seconds if soon or alone else chance.uniform(0.5, 1.0) * _RECHECK
         if remaining is not None:
             longest = min(longest, remaining)
         try:
