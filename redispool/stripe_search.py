@@ -3,44 +3,50 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any
 
 from redispool.drivers import translated
 from redispool.errors import AcquireTimeout, PoolEmpty, PoolExhausted, ReplicationError
 from redispool.protocol.chance import chance
-from redispool.protocol.commands import Pause, Unavailable
+from redispool.protocol.commands import Block, Elsewhere, Pause, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from redispool.protocol.commands import Elsewhere, Flow
+    from redispool.protocol.commands import Flow
 
 LOOK_AROUND = 1.0  # seconds that one waits in line at a stripe before looking at others
 REACH = 4  # others that are looked at then
 _LOOKS = 50  # a second, by all who wait in a process
 _SELDOM = 10.0  # seconds after which one looks around, however many wait in the process
-_GONE = 60.0  # seconds for which a stripe that does not answer is left alone
-_NEXT = 15.0  # seconds after which another one of those is tried
+_RETRY = 10.0  # seconds after which one of the stripes that do not answer is tried again
 
 
 class Outages:
-    """The stripes that did not answer, as all threads and tasks of a process know them: each need not find out anew."""
+    """The stripes that did not answer, as all threads and tasks of a process know them: each need not find out anew.
+
+    It takes seconds to find out, and mostly several are gone at once: so they are tried one by one.
+    """
 
     def __init__(self) -> None:
-        self._gone: dict[Any, float] = {}  # and until when
-        self._next = 0.0  # an outage mostly takes several at once, and to try one takes seconds
+        self._gone: dict[Any, float] = {}  # and when each is tried again
 
     def has(self, pool: Any) -> bool:
-        """Whether the stripe is to be left alone for now."""
-        until = self._gone.get(pool)
-        return until is not None and time.monotonic() < max(until, self._next)
+        """Whether the stripe is to be left alone for now; who is told that it is not, tries it for all."""
+        due = self._gone.get(pool)
+        if due is None:
+            return False
+        if time.monotonic() < due:
+            return True
+        self.note(pool)
+        return False
 
     def note(self, pool: Any) -> None:
         """The stripe has not answered."""
-        now = time.monotonic()
-        self._gone[pool] = now + _GONE
-        self._next = now + _NEXT
+        self._gone[pool] = time.monotonic()  # counts from now on
+        self._gone[pool] += _RETRY * len(self._gone)
 
     def over(self, pool: Any) -> None:
         """The stripe has answered: if it was gone, all are tried again."""
@@ -52,14 +58,18 @@ class Outages:
         self._gone = {}
 
 
+class _LeaveLine(BaseException):
+    """Thrown into the flow of who waits: he has got what he wants elsewhere, or is to wait elsewhere."""
+
+
 class Search:
     """One caller's search.
 
     Args:
         pool_name: of the striped pool.
         ring: its stripes, the caller's own one first.
-        ask: makes the command that asks a stripe, for so many seconds, from a place in line.
-        timeout: seconds that it may take; None: for ever.
+        acquire: the flow that acquires an account of a stripe within so many seconds; None: for ever.
+        timeout: seconds that the search may take; None: for ever.
         outages: what is known of the stripes.
         crowd: all who wait in this process.
     """
@@ -68,19 +78,18 @@ class Search:
         self,
         pool_name: str,
         ring: Sequence[Any],
-        ask: Callable[[Any, float, str], Elsewhere],
+        acquire: Callable[[Any, float | None], Flow[Any]],
         timeout: float | None,
         outages: Outages,
         crowd: set[Any],
     ) -> None:
         self._pool_name = pool_name
         self._ring = ring
-        self._ask = ask
+        self._acquire = acquire
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._outages = outages
         self._crowd = crowd
-        self._stamps: dict[Any, str] = {}  # the places in line that we had
-        self._gone_since: float | None = None  # that there was nobody to talk to
+        self._gone_since: float | None = None  # that nobody has answered
         self._begin_to_look()
 
     def _begin_to_look(self) -> None:
@@ -100,79 +109,40 @@ class Search:
         while True:
             found = yield from self._look(self._ring)
             if found is None and self._waitable:
-                self._gone_since = None
-                found = yield from self._wait(self._where_to_wait())
-            elif found is None and self._left_out:
+                found = yield from self._wait_somewhere()
+            elif found is None and self._left_out and self._outage is None:
                 self._outages.forget()  # what is wanted is with those, if anywhere
             elif found is None:
                 yield from self._ride_out()
             if found is not None:
                 return found
 
-    def _where_to_wait(self) -> Any:
-        """At the own stripe, if one can; else by lot, for those whose own stripe has nothing are to spread."""
-        return self._ring[0] if self._waitable[0] is self._ring[0] else chance.choice(self._waitable)
+    # -- looking ---------------------------------------------------------------------------------------------------
 
-    def _look(self, pools: Iterable[Any]) -> Flow[Any]:
-        """What can be had at once of one of the stripes, or None."""
+    def _look(self, pools: Iterable[Any], *, is_hurried: bool = False) -> Flow[Any]:
+        """What can be had at once of one of the stripes, or None; who is in a hurry meets one outage at most."""
         self._begin_to_look()
         for pool in pools:
             if self._outages.has(pool):
                 self._left_out = True
                 continue
             try:
-                found = yield self._ask(pool, 0.0, "")
+                found = yield Elsewhere(pool, self._acquire(pool, 0.0))
             except AcquireTimeout:
                 self._waitable.append(pool)
             except PoolEmpty as error:
                 self._in_vain = self._in_vain if isinstance(self._in_vain, PoolExhausted) else error
             except Exception as error:  # noqa: BLE001 - what is no outage is raised again
-                late = self._outage is not None and self._remaining() <= 0
+                is_second = self._outage is not None
                 self._note_outage(pool, error)
-                if late:
-                    return None  # to find out about each may take seconds
+                if is_hurried or (is_second and time.monotonic() >= self._limit()):
+                    return None  # to find out about each takes seconds
                 continue
             else:
                 return found
             self._outages.over(pool)
+            self._gone_since = None
         return None
-
-    def _wait(self, home: Any) -> Flow[Any]:
-        """Wait in line at one stripe, with a look at some of the others now and then; what was found, or None.
-
-        Who looks around keeps his place: nobody who comes later is served before him, but while he looks.
-        """
-        others = [pool for pool in self._ring if pool is not home]  # one without accounts may get some
-        chance.shuffle(others)
-        in_turn = cycle(others)  # so that each is looked at, and not left to chance
-        self._crowd.add(self)
-        try:
-            while True:
-                try:
-                    return (yield self._ask(home, min(self._remaining(), self._slice()), self._stamps.get(home, "")))
-                except AcquireTimeout as error:
-                    if self._remaining() <= 0:
-                        raise AcquireTimeout(
-                            f"no account of striped pool {self._pool_name!r} came free in time"
-                        ) from None
-                    self._stamps[home] = error.stamp
-                except PoolEmpty:
-                    return None  # the stripe has been emptied: look whether all are
-                except Exception as error:  # noqa: BLE001 - what is no outage is raised again
-                    self._note_outage(home, error)
-                    return None
-                found = yield from self._look(islice(in_turn, min(REACH, len(others))))
-                if found is not None:
-                    return found
-        finally:
-            self._crowd.discard(self)
-
-    def _slice(self) -> float:
-        """How long to stand in line before looking around: less often where many do, and not all at once."""
-        return min(max(LOOK_AROUND, len(self._crowd) / _LOOKS), _SELDOM) * chance.uniform(0.5, 1.0)
-
-    def _remaining(self) -> float:
-        return float("inf") if self._deadline is None else max(self._deadline - time.monotonic(), 0.0)
 
     def _note_outage(self, pool: Any, error: Exception) -> None:
         """Remember that a stripe did not answer; anything else that went wrong is raised."""
@@ -180,16 +150,21 @@ class Search:
             raise error  # a failing callable of the user's, say, is no outage
         self._outages.note(pool)
         self._outage = error
+        self._gone_since = self._gone_since or time.monotonic()
+
+    def _limit(self) -> float:
+        """Until when to ride out an outage, by the monotonic clock."""
+        if self._deadline is not None:
+            return self._deadline
+        patience: float = self._ring[0].operations.flows.channel.patience
+        return (self._gone_since or time.monotonic()) + patience
 
     def _ride_out(self) -> Flow[None]:
         """No stripe has what is wanted, unless it is one of those that do not answer: wait for these."""
         if self._outage is None:
             raise self._told_in_full()
-        channels = [pool.operations.flows.channel for pool in self._ring]
-        now = time.monotonic()
-        self._gone_since = self._gone_since or now
-        limit = self._gone_since + channels[0].patience if self._deadline is None else self._deadline
-        if now >= limit or not any(channel.contacted for channel in channels):
+        now, limit = time.monotonic(), self._limit()
+        if now >= limit or not any(pool.operations.flows.channel.contacted for pool in self._ring):
             raise self._outage
         self._outages.forget()
         yield Pause(min(chance.uniform(0.05, 0.5), limit - now))
@@ -199,3 +174,146 @@ class Search:
         return type(error)(
             f"none of the {len(self._ring)} stripes of pool {self._pool_name!r} has what is wanted; of one: {error}"
         )
+
+    # -- waiting ---------------------------------------------------------------------------------------------------
+
+    def _wait_somewhere(self) -> Flow[Any]:
+        """Wait in line at the own stripe or, where that has nothing to wait for, at another; None: look at all again.
+
+        It is by lot then, that those whose own stripe has nothing may spread.
+        """
+        first = self._ring[0]
+        home = first if self._waitable[0] is first else chance.choice(self._waitable)
+        self._crowd.add(self)
+        try:
+            return (yield from self._wait(home))
+        except AcquireTimeout:
+            raise AcquireTimeout(f"no account of striped pool {self._pool_name!r} came free in time") from None
+        except PoolEmpty:
+            return None  # the stripe has been emptied: look whether all are
+        except Exception as error:  # noqa: BLE001 - what is no outage is raised again
+            self._note_outage(home, error)
+            return None
+        finally:
+            self._crowd.discard(self)
+
+    def _wait(self, home: Any) -> Flow[Any]:
+        """Wait in line at one stripe, with a look at some of the others now and then; what was found, or None."""
+        timeout = None if self._deadline is None else max(self._deadline - time.monotonic(), 0.0)
+        line = PlaceInLine(home, self._acquire(home, timeout))
+        others = [pool for pool in self._ring if pool is not home]  # one without accounts may get some
+        chance.shuffle(others)
+        in_turn = cycle(others)  # so that each is looked at, and not left to chance
+        look_at = time.monotonic() + self._pause()
+        while not line.is_over:
+            if line.is_standing and time.monotonic() >= look_at:
+                found = yield from self._look_from(line, islice(in_turn, min(REACH, len(others))))
+                if found is not None or line.is_left:
+                    return found
+                look_at = time.monotonic() + self._pause()
+            came_back = yield from line.step(look_at - time.monotonic())
+            if came_back:
+                self._outages.forget()
+        return line.result
+
+    def _look_from(self, line: PlaceInLine, pools: Iterable[Any]) -> Flow[Any]:
+        """Look at other stripes; who finds something, or stands in line where nobody answers, leaves the line."""
+        try:
+            found = yield from self._look(pools, is_hurried=True)
+        except GeneratorExit:
+            raise
+        except BaseException:
+            yield from line.leave()
+            raise
+        if found is None and not (self._waitable and line.is_dead()):
+            return None
+        try:
+            yield from line.leave()
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            if found is not None:
+                yield Elsewhere(found._home, found._home.operations.leave(found, error, ()))  # noqa: SLF001 - see Stripes.leave
+            raise
+        if found is None:
+            self._outages.note(line.home)
+        return found
+
+    def _pause(self) -> float:
+        """How long not to look around: longer where many do, and not all at once."""
+        return min(max(LOOK_AROUND, len(self._crowd) / _LOOKS), _SELDOM) * chance.uniform(0.5, 1.0)
+
+
+class PlaceInLine:
+    """Who waits at a stripe, step by step: he keeps his place, whatever is done between two steps.
+
+    Args:
+        home: the stripe.
+        flow: acquires an account there.
+
+    Attributes:
+        result: what it gave, once it is over.
+        is_over: whether it is.
+        is_left: whether the place was given up.
+        is_standing: whether the flow only waits for the time being.
+    """
+
+    def __init__(self, home: Any, flow: Flow[Any]) -> None:
+        self.home = home
+        self.result: Any = None
+        self.is_over = False
+        self.is_left = False
+        self.is_standing = False
+        self._flow = flow
+        self._interrupted = False
+        self._gone_since: float | None = None  # that the stripe has not answered
+        self._command: Any = None
+        self._resume(flow.send, None)
+
+    def step(self, longest: float = 0.0) -> Flow[bool]:
+        """Carry out what comes next, for so many seconds if it is to wait for mail; whether an outage is over."""
+        command, is_back = self._command, False
+        if isinstance(command, Block):
+            longest = max(longest, 0.001)
+            command = replace(command, seconds=min(command.seconds, longest), longest=min(command.longest, longest))
+        try:
+            reply = yield Elsewhere(self.home, _once(command))
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 - it is the flow's to bear
+            if isinstance(error, Unavailable):
+                self._gone_since = self._gone_since or time.monotonic()
+            else:
+                self._interrupted = True
+            self._resume(self._flow.throw, error)
+        else:
+            if not isinstance(command, Pause):
+                is_back, self._gone_since = self._gone_since is not None, None
+            self._resume(self._flow.send, reply)
+        return is_back
+
+    def leave(self) -> Flow[None]:
+        """Leave the line, and give back what was granted meanwhile."""
+        self.is_left = self._interrupted = True
+        try:
+            self._resume(self._flow.throw, _LeaveLine())
+            while not self.is_over:
+                yield from self.step()
+        except _LeaveLine:
+            return
+
+    def is_dead(self) -> bool:
+        """Whether the stripe has not answered for so long that the line, should it be there again, does without us."""
+        presence: float = 3 * self.home.operations.flows.slice_seconds
+        return self._gone_since is not None and time.monotonic() - self._gone_since > presence
+
+    def _resume(self, resume: Callable[[Any], Any], value: Any) -> None:
+        try:
+            self._command = resume(value)
+        except StopIteration as stop:
+            self.is_over, self.result = True, stop.value
+        self.is_standing = not self.is_over and not self._interrupted and isinstance(self._command, Block | Pause)
+
+
+def _once(command: Any) -> Flow[Any]:
+    return (yield command)

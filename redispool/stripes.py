@@ -80,12 +80,13 @@ class Stripes(Generic[P]):
             return (yield Elsewhere(pool, pool.operations.acquire(account, owner, timeout, ttl, priority, choice)))
         limit = None if timeout is None else check_seconds("timeout", timeout)
 
-        def ask(pool: Any, seconds: float, stamp: str) -> Elsewhere:
-            return Elsewhere(pool, pool.operations.acquire(None, owner, seconds, ttl, priority, choice, stamp=stamp))
+        def take(pool: Any, seconds: float | None) -> Flow[Any]:
+            flow: Flow[Any] = pool.operations.acquire(None, owner, seconds, ttl, priority, choice)
+            return flow
 
         first = self._first(owner, choice.get("prefer"))
         ring = self.pools[first:] + self.pools[:first]
-        return (yield from Search(self.name, ring, ask, limit, self._outages, self._crowd).find())
+        return (yield from Search(self.name, ring, take, limit, self._outages, self._crowd).find())
 
     def _first(self, owner: Any, preferred: Any) -> int:
         """The number of the stripe to look at first: where the preferred account is, else the own one."""

@@ -16,6 +16,7 @@ from redispool import (
     PoolExhausted,
     UnknownAccount,
     stripe_search,
+    stripes,
 )
 from tests import faces
 from tests.conftest import wait_until
@@ -113,20 +114,58 @@ def test_who_looks_around_keeps_his_place_in_line(open_striped, own_stripe, shar
     held = take_all(pool)
     first = start(pool.acquire_account, owner="first", timeout=20)
     wait_until(lambda: own_stripe.status().waiting == 1)
-    looks = {waiter.token for waiter in own_stripe.waiting()}
     second = start(own_stripe.acquire_account, owner="second", timeout=20)
-
-    def has_looked_around():
-        waiting = own_stripe.waiting()
-        looks.update(waiter.token for waiter in waiting if waiter.owner == "first")
-        return len(looks) > 3 and [waiter.owner for waiter in waiting] == ["first", "second"]
-
-    wait_until(has_looked_around)
+    wait_until(lambda: own_stripe.status().waiting == 2)
+    looks, look = [], stripe_search.Search._look
+    monkeypatch.setattr(
+        stripe_search.Search, "_look", lambda *args, **options: looks.append(1) or look(*args, **options)
+    )
+    while len(looks) < 20:
+        assert [waiter.owner for waiter in own_stripe.waiting()] == ["first", "second"]
     name, other = sorted(shares[0])[:2]
     held[name].release()
     assert first.result(5).name == name
     held[other].release()
     assert second.result(5).name == other
+
+
+def test_who_waits_looks_at_each_of_the_others_before_any_again(server, pool_name, monkeypatch, start):
+    monkeypatch.setattr(stripe_search, "LOOK_AROUND", 0.02)
+    pool = redispool.StripedPool(pool_name, stripes=12, home=0, redis=server.url)
+    pool.add_account([Account(f"a{number}") for number in range(60)])
+    held = [pool.acquire_account(owner="holder", timeout=0) for _ in range(60)]
+    looked_at = []
+    for stripe in pool.stripes:
+        ask = stripe.operations.acquire
+
+        def noting(*args, ask=ask, stripe=stripe):
+            looked_at.append(stripe.name)
+            return ask(*args)
+
+        monkeypatch.setattr(stripe.operations, "acquire", noting)
+    waiting = start(pool.acquire_account, owner="waiter", timeout=20)
+    wait_until(lambda: len(looked_at) >= 13 + 22)
+    assert looked_at[12] == pool.stripes[0].name  # where he waits
+    for round_ in (looked_at[13:24], looked_at[24:35]):
+        assert sorted(round_) == sorted(stripe.name for stripe in pool.stripes[1:])
+    held.pop().release()
+    waiting.result(5)
+
+
+def test_nobody_looks_around_all_the_time_where_many_wait(server, client, pool_name, start):
+    pool = faces.StripedPool(pool_name, stripes=3, redis=server.url)
+    pool.add_account([Account(name) for name in NAMES])
+    held = take_all(pool)
+    waiting = [start(pool.acquire_account, owner="waiter") for _ in range(300)]
+    wait_until(lambda: pool.status().waiting == 300)
+    before, began = client.info("commandstats")["cmdstat_evalsha"]["calls"], time.monotonic()
+    time.sleep(3)
+    calls = client.info("commandstats")["cmdstat_evalsha"]["calls"] - before
+    assert calls / (time.monotonic() - began) < 300  # less than one a second of each, who would need four
+    pool.reset()
+    for one in waiting:
+        assert isinstance(one.exception(20), PoolEmpty)
+    assert len(held) == 12
 
 
 def test_the_time_to_wait_is_kept(open_striped, shares, monkeypatch):
@@ -232,7 +271,79 @@ def test_nothing_is_removed_where_one_is_unknown(open_striped, shares):
     assert pool.n_accounts() == 9
 
 
-@pytest.mark.parametrize("options", [{"stripes": 0}, {"stripes": 1025}, {"stripes": "3"}, {"home": 3}, {"home": -1}])
+def test_one_that_is_named_twice_is_removed_once(open_striped, shares):
+    pool = open_striped()
+    pool.remove_account(["a1", "a2", "a1"])
+    assert pool.n_accounts() == 10
+
+
+def test_an_account_stays_in_its_stripe(open_striped, shares, server):
+    pool = open_striped()
+    elsewhere = next(f"b{number}" for number in range(99) if pool.stripe_of(f"b{number}") is not pool.stripe_of("a1"))
+    with pool.lease("a1") as handle:
+        with pytest.raises(ConfigError, match="rename"):
+            handle.set_name(elsewhere)
+        assert handle.name == "a1"
+    assert pool.has_account("a1")
+    assert not pool.has_account(elsewhere)
+    here = next(f"b{number}" for number in range(99) if pool.stripe_of(f"b{number}") is pool.stripe_of("a1"))
+    with pool.lease("a1") as handle:
+        handle.set_name(here)
+    assert pool.has_account(here)
+    assert pool.n_accounts() == 12
+
+
+def test_no_account_is_added_to_a_stripe_that_is_not_its_own(server, pool_name):
+    pool = redispool.StripedPool(pool_name, stripes=3, redis=server.url)
+    wrong = next(stripe for stripe in pool.stripes if stripe is not pool.stripe_of("a1"))
+    with pytest.raises(ConfigError, match=pool.stripe_of("a1").name):
+        wrong.add_account([Account("a1")])
+    pool.stripe_of("a1").add_account(Account("a1"))
+    assert pool.n_accounts() == 1
+
+
+def test_the_preferred_account_is_looked_for_where_it_is(open_striped, shares):
+    pool = open_striped(home=0)
+    name = max(shares[2])
+    with pool.lease(prefer=name) as handle:
+        assert handle.name == name
+        with pool.lease(prefer=Account(name)) as other:
+            assert other.name != name
+    with pool.lease(owner="me", prefer=True) as handle:
+        name = handle.name
+    for _ in range(3):
+        with pool.lease(owner="somebody"):
+            pass
+    with open_striped(home=1).lease(owner="me", prefer=True) as handle:
+        assert handle.name == name
+
+
+def test_forked_processes_draw_from_stripes_of_their_own(server, pool_name, monkeypatch):
+    pool = redispool.StripedPool(pool_name, stripes=1024, redis=server.url)
+    first = set()
+    for process in range(1, 9):
+        monkeypatch.setattr(stripes.os, "getpid", lambda process=process: process)
+        assert pool._stripes._first(None, None) == pool._stripes._first(None, None)
+        first.add(pool._stripes._first(None, None))
+    assert len(first) > 1
+
+
+def test_a_pool_of_no_accounts_says_so_of_the_whole(open_striped):
+    pool = open_striped()
+    with pytest.raises(PoolEmpty, match=f"none of the 3 stripes of pool '{pool.name}'"):
+        pool.acquire_account()
+
+
+def test_an_opened_pool_has_its_rules_in_every_stripe(server, pool_name):
+    with faces.StripedPool(pool_name, stripes=3, redis=server.url, max_failures=2) as pool:
+        names = [stripe.name for stripe in pool.stripes]
+        assert [AccountPool(name=name, redis=server.url).configure() for name in names] == [{"max_failures": 2}] * 3
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"accounts": [Account("a1")]}, {"stripes": 0}, {"stripes": 1025}, {"stripes": "3"}, {"home": 3}, {"home": -1}],
+)
 def test_a_number_of_stripes_that_makes_no_sense_is_an_error(open_striped, options):
     with pytest.raises(ConfigError):
         open_striped(**options)
