@@ -45,8 +45,8 @@ class Outages:
 
     def note(self, pool: Any) -> None:
         """The stripe has not answered."""
-        self._gone[pool] = time.monotonic()  # counts from now on
-        self._gone[pool] += _RETRY * len(self._gone)
+        gone = self._gone
+        gone[pool] = time.monotonic() + _RETRY * (len(gone) + (pool not in gone))
 
     def over(self, pool: Any) -> None:
         """The stripe has answered: if it was gone, all are tried again."""
@@ -89,7 +89,7 @@ class Search:
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._outages = outages
         self._crowd = crowd
-        self._gone_since: float | None = None  # that nobody has answered
+        self._gone_since: float | None = None  # that nobody has answered who has what is wanted
         self._begin_to_look()
 
     def _begin_to_look(self) -> None:
@@ -130,6 +130,7 @@ class Search:
                 found = yield Elsewhere(pool, self._acquire(pool, 0.0))
             except AcquireTimeout:
                 self._waitable.append(pool)
+                self._gone_since = None
             except PoolEmpty as error:
                 self._in_vain = self._in_vain if isinstance(self._in_vain, PoolExhausted) else error
             except Exception as error:  # noqa: BLE001 - what is no outage is raised again
@@ -139,9 +140,9 @@ class Search:
                     return None  # to find out about each takes seconds
                 continue
             else:
+                self._outages.over(pool)
                 return found
             self._outages.over(pool)
-            self._gone_since = None
         return None
 
     def _note_outage(self, pool: Any, error: Exception) -> None:
