@@ -21,7 +21,8 @@ LOOK_AROUND = 1.0  # seconds that one waits in line at a stripe before looking a
 REACH = 4  # others that are looked at then
 _LOOKS = 50  # a second, by all who wait in a process
 _SELDOM = 10.0  # seconds after which one looks around, however many wait in the process
-_RETRY = 10.0  # seconds after which one of the stripes that do not answer is tried again
+_RETRY = 10.0  # seconds after which one of the stripes that do not answer is tried again, at the earliest
+_SPARED = 10  # and so many times as long as it took to find out that it does not answer
 
 
 class Outages:
@@ -40,13 +41,13 @@ class Outages:
             return False
         if time.monotonic() < due:
             return True
-        self.note(pool)
+        self.note(pool, 0.0)
         return False
 
-    def note(self, pool: Any) -> None:
-        """The stripe has not answered."""
+    def note(self, pool: Any, took: float) -> None:
+        """The stripe has not answered, which took so many seconds to find out."""
         gone = self._gone
-        gone[pool] = time.monotonic() + _RETRY * (len(gone) + (pool not in gone))
+        gone[pool] = time.monotonic() + max(_RETRY, took * _SPARED) * (len(gone) + (pool not in gone))
 
     def over(self, pool: Any) -> None:
         """The stripe has answered: if it was gone, all are tried again."""
@@ -126,6 +127,7 @@ class Search:
             if self._outages.has(pool):
                 self._left_out = True
                 continue
+            asked = time.monotonic()
             try:
                 found = yield Elsewhere(pool, self._acquire(pool, 0.0))
             except AcquireTimeout:
@@ -135,7 +137,7 @@ class Search:
                 self._in_vain = self._in_vain if isinstance(self._in_vain, PoolExhausted) else error
             except Exception as error:  # noqa: BLE001 - what is no outage is raised again
                 is_second = self._outage is not None
-                self._note_outage(pool, error)
+                self._note_outage(pool, error, time.monotonic() - asked)
                 if is_hurried or (is_second and time.monotonic() >= self._limit()):
                     return None  # to find out about each takes seconds
                 continue
@@ -145,11 +147,11 @@ class Search:
             self._outages.over(pool)
         return None
 
-    def _note_outage(self, pool: Any, error: Exception) -> None:
+    def _note_outage(self, pool: Any, error: Exception, took: float = 0.0) -> None:
         """Remember that a stripe did not answer; anything else that went wrong is raised."""
         if isinstance(error, OSError) or not isinstance(translated(error), Unavailable | ReplicationError):
             raise error  # a failing callable of the user's, say, is no outage
-        self._outages.note(pool)
+        self._outages.note(pool, took)
         self._outage = error
         self._gone_since = self._gone_since or time.monotonic()
 
@@ -237,7 +239,7 @@ class Search:
                 yield Elsewhere(found._home, found._home.operations.leave(found, error, ()))  # noqa: SLF001 - see Stripes.leave
             raise
         if found is None:
-            self._outages.note(line.home)
+            self._outages.note(line.home, 0.0)
         return found
 
     def _pause(self) -> float:
