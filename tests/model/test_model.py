@@ -272,7 +272,7 @@ class Histories(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("kind", [kind for kind, binary in BINARIES.items() if binary])
-@pytest.mark.timeout(60 + HISTORIES)
+@pytest.mark.timeout(180 + HISTORIES)
 def test_the_scripts_do_what_the_reference_does(kind, own_server, monkeypatch):
     server = own_server(kind)
     with server.client() as client:

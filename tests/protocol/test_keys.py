@@ -41,7 +41,7 @@ def test_only_two_files_make_names_of_keys_and_the_others_use_them():
     local = re.compile(r"local ([A-Z]{4,})\b")
     for path in FILES:
         text = path.read_text("utf-8")
-        for first in re.findall(r"redis\.call\('[A-Z]+', ([^,)]+)", text):
+        for first in re.findall(r"\bcall\('[A-Z]+', ([^,)]+)", text):
             word = re.match(r"[A-Za-z_.]+", first)
             assert word is not None, f"{path.name} spells out a key: {first}"
             if word[0].isupper() and word[0] != "KEYS":

@@ -10,43 +10,50 @@ if sealed and lacks_key() then return {'sealed', sealed} end
 -- The common cases first, before all that the others need is even defined: who asks for the first time for the next in turn,
 -- in a pool of simple accounts where nothing has expired, gets it if nobody waits, or is the next to wait.
 local is_plain = not extras and ARGV[7] == '' and ARGV[11] == '' and ARGV[12] == ''
-  and redis.call('ZCOUNT', LEASES, '-inf', now) == 0 and redis.call('HEXISTS', HELD, ARGV[3]) == 0
+  and call('ZCOUNT', LEASES, '-inf', whole(now)) == 0 and call('HEXISTS', HELD, ARGV[3]) == 0
 if is_plain and not anyone_waits then
-  local token, free, fence = ARGV[3], (settings[5] or 0) - 1, (settings[6] or 0) + 1
-  local name = redis.call('LPOP', ROTATION)
-  local record = name and redis.call('HGET', PLACES, name) == '1' and redis.call('HGET', ACCOUNTS, name)
-  if record and string.sub(record, 1, 2) == '1\n' and redis.call('SET', LOCK .. name, token, 'PX', ARGV[6], 'NX') then
-    redis.call('HDEL', PLACES, name)
-    redis.call('HSET', META, 'free', free, 'fence', fence)
+  local token, free, fence = ARGV[3], whole((settings[5] or 0) - 1), whole((settings[6] or 0) + 1)
+  local name = call('LPOP', ROTATION)
+  local record = name and call('HGET', PLACES, name) == '1' and call('HGET', ACCOUNTS, name)
+  if record and string.sub(record, 1, 2) == '1\n' and call('SET', LOCK .. name, token, 'PX', ARGV[6], 'NX') then
+    call('HDEL', PLACES, name)
+    call('HSET', META, 'free', free, 'fence', fence)
     return {'granted', now, record_lease(fence, token, name, name, ARGV[5], ARGV[6], '', record)}
   end
-  if name then redis.call('LPUSH', ROTATION, name) end -- where it was
+  if name then call('LPUSH', ROTATION, name) end -- where it was
 end
 --@include requests
 --@include times
 -- When who has the stamp began to wait, ms.
 local function since_of(stamp) return math.floor((tonumber(stamp) + tonumber(ARGV[10])) / 1000) end
 
-local function wait_in_line(queue, stamp)
-  redis.call('ZADD', queue, stamp, ARGV[3])
-  redis.call('HSET', REQUESTS, ARGV[3], table.concat({ARGV[4], ARGV[5], ARGV[6], since_of(stamp), ARGV[7], ARGV[12]}, '\n'))
-  redis.call('SET', ALIVE .. ARGV[4], '1', 'PX', ARGV[9])
+-- What whoever comes to it in the queue must know.
+local function show(stamp)
+  call('HSET', REQUESTS, ARGV[3], table.concat({ARGV[4], ARGV[5], ARGV[6], since_of(stamp), ARGV[7], ARGV[12]}, '\n'))
+  call('SET', ALIVE .. ARGV[4], '1', 'PX', ARGV[9])
 end
 
 -- Joins the queue, or stays in its place; what the waiter is told. 'restless': what it wants is free, but not for it now.
 local function wait(queue, more, restless)
-  local stamp = ARGV[11] ~= '' and ARGV[11] or redis.call('ZSCORE', queue, ARGV[3])
-  if not stamp then
+  local stamp = ARGV[11]
+  if stamp == '' then
     local arrival = math.max(now * 1000, tonumber(settings[7] or 0) + 1)
-    redis.call('HSET', META, 'stamp', arrival)
-    stamp = arrival - tonumber(ARGV[10])
+    stamp = whole(arrival - ARGV[10])
+    if call('ZADD', queue, 'NX', stamp, ARGV[3]) == 1 then
+      call('HSET', META, 'stamp', whole(arrival))
+    else
+      stamp = call('ZSCORE', queue, ARGV[3])
+    end
+  else
+    call('ZADD', queue, stamp, ARGV[3])
   end
-  wait_in_line(queue, stamp)
-  local rank = redis.call('ZRANK', queue, ARGV[3])
-  return {'waiting', string.format('%.0f', stamp), rank, more and 0 or next_end(rank), now, restless and 1 or 0}
+  show(stamp)
+  local rank = call('ZRANK', queue, ARGV[3])
+  return {'waiting', whole(stamp), rank, more and 0 or next_end(rank), now, restless and 1 or 0}
 end
 
-if is_plain and ARGV[8] == '1' and redis.call('EXISTS', ROTATION) == 0 and redis.call('EXISTS', MEMBERS) == 1 then return wait(QUEUE) end
+-- there are members (counted twice), and nothing is free
+if is_plain and ARGV[8] == '1' and call('EXISTS', MEMBERS, MEMBERS, ROTATION) == 2 then return wait(QUEUE) end
 
 --@include take
 local request = {
@@ -59,9 +66,10 @@ if ARGV[12] ~= '' or by_labels then need_extras() end
 
 local queue = queue_of(request.want)
 -- Who waited before keeps its place, even if it was taken for dead; what its mailbox tells of is over.
-if ARGV[11] ~= '' and redis.call('HEXISTS', HELD, request.token) == 0 then
+if ARGV[11] ~= '' and call('HEXISTS', HELD, request.token) == 0 then
   close_mailbox(request)
-  wait_in_line(queue, ARGV[11])
+  call('ZADD', queue, ARGV[11], ARGV[3])
+  show(ARGV[11])
 end
 local more = reclaim()
 
@@ -74,7 +82,7 @@ for number = 1, count do before[#before + 1] = granted_before(token_of(request, 
 if #before == count then return granted(before) end
 for number = 1, #before > 0 and count or 0 do give_back(token_of(request, number), 0, 'returned') end -- some of several have ended
 
-if by_labels and redis.call('HEXISTS', CHOICES, request.want) == 0 and redis.call('EXISTS', MEMBERS) == 1 then return {'choose'} end
+if by_labels and call('HEXISTS', CHOICES, request.want) == 0 and call('EXISTS', MEMBERS) == 1 then return {'choose'} end
 local reason, most = in_vain(request, request.options.patient)
 if reason then
   forget(request)
@@ -85,15 +93,15 @@ end
 
 local grants, stopped = take(request)
 if grants then
-  if redis.call('HEXISTS', REQUESTS, request.token) == 1 then forget(request) end
+  if call('HEXISTS', REQUESTS, request.token) == 1 then forget(request) end
   if extras then tell_next(queue) end
   return granted(grants)
 end
 more = more or stopped
 if ARGV[8] ~= '1' then return {'busy', more and 1 or 0} end
 if policy.max_per_owner then -- who gives an account back makes it ask again
-  redis.call('ZADD', ASKING .. request.owner, 'NX', now, request.token)
-  redis.call('PEXPIRE', ASKING .. request.owner, 86400000)
+  call('ZADD', ASKING .. request.owner, 'NX', now, request.token)
+  call('PEXPIRE', ASKING .. request.owner, 86400000)
 end
 local restless = extras and is_free(request)
 -- who has a priority may be before those who barred him, now that he stands in line: he asks again at once

@@ -10,29 +10,29 @@ if not may_seal() then return {'sealed', sealed} end
 for i = 3, #ARGV, 3 do
   for number = 1, math.max(sessions_of(ARGV[i + 2]), 1) do
     local lock = LOCK .. seat_of(ARGV[i], tostring(number))
-    local kind = redis.call('TYPE', lock).ok
+    local kind = call('TYPE', lock).ok
     if kind ~= 'none' and kind ~= 'string' then return {'wrongtype', lock, 'string', kind} end
   end
 end
-redis.call('HSET', META, 'version', ARGV[1])
+call('HSET', META, 'version', ARGV[1])
 local function head_of(record) return string.match(record, '^[^\n]*') end
 
 local added, changed = {}, {}
 for i = 3, #ARGV, 3 do
   local name, hash, record = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  local old = redis.call('HGET', ACCOUNTS, name)
+  local old = call('HGET', ACCOUNTS, name)
   if old and old ~= record then changed[#changed + 1] = name end
   if not old then
-    redis.call('HSET', ACCOUNTS, name, record)
-    redis.call('RPUSH', MEMBERS, name)
-    redis.call('HSET', HASHES, hash, name)
+    call('HSET', ACCOUNTS, name, record)
+    call('RPUSH', MEMBERS, name)
+    call('HSET', HASHES, hash, name)
     circulate(name, record)
     added[#added + 1] = name
   elseif head_of(old) == head_of(record) then
-    redis.call('HSET', ACCOUNTS, name, record)
+    call('HSET', ACCOUNTS, name, record)
   else
     retire(name, old)
-    redis.call('HSET', ACCOUNTS, name, record)
+    call('HSET', ACCOUNTS, name, record)
     circulate(name, record)
     for _, choice in ipairs(choices_of(old)) do wake_hopeless(queue_of(choice)) end -- it may have been the last with a label
   end

@@ -3,7 +3,7 @@
 -- ARGV[3] mailbox, [4] presence ms
 --@include leases
 local alive = ALIVE .. ARGV[3]
-local lived = redis.call('EXISTS', alive) == 1
-redis.call('SET', alive, '1', 'PX', ARGV[4])
+local lived = call('EXISTS', alive) == 1
+call('SET', alive, '1', 'PX', ARGV[4])
 local more = reclaim()
-return {lived and redis.call('EXISTS', MEMBERS) or 0, more and 0 or next_end()}
+return {lived and call('EXISTS', MEMBERS) or 0, more and 0 or next_end()}

@@ -12,18 +12,18 @@ local function report(subject, wrong, ms)
   reply[#reply + 1], reply[#reply + 2], reply[#reply + 3] = subject, wrong, ms or 0
 end
 
-local function is_turn(choice, name) return tonumber(redis.call('HGET', PLACES .. choice, name) or 0) > 0 end
+local function is_turn(choice, name) return tonumber(call('HGET', PLACES .. choice, name) or 0) > 0 end
 
 local function lock_of(seat)
-  local kind = redis.call('TYPE', LOCK .. seat).ok
-  if kind == 'string' then return redis.call('GET', LOCK .. seat) end
+  local kind = call('TYPE', LOCK .. seat).ok
+  if kind == 'string' then return call('GET', LOCK .. seat) end
   if kind ~= 'none' then report(seat, 'its lock is a ' .. kind) end
 end
 
 -- The seats whose leases are over and not reclaimed yet; nil if there are too many to look at.
 local function expired_seats()
   local seats = {}
-  local due = redis.call('ZRANGEBYSCORE', LEASES, '-inf', now + GRACE, 'LIMIT', 0, SEATS + 1)
+  local due = call('ZRANGEBYSCORE', LEASES, '-inf', now + GRACE, 'LIMIT', 0, SEATS + 1)
   for _, token in ipairs(due) do
     local seat = lease_of(token)
     if seat then seats[seat] = true end
@@ -37,9 +37,9 @@ local function check_seat(name, number, free, is_out, expired)
   local lock, where = lock_of(seat), {}
   for _ = 1, free do where[#where + 1] = 'free' end
   if lock and lease_of(lock) == seat then where[#where + 1] = 'held' end
-  if redis.call('HEXISTS', HELD, '?' .. seat) == 1 then where[#where + 1] = 'locked by hand' end
-  if redis.call('ZSCORE', COOLING, seat) then where[#where + 1] = 'cooling' end
-  if redis.call('ZSCORE', DIRTY, seat) then where[#where + 1] = 'to be cleaned' end
+  if call('HEXISTS', HELD, '?' .. seat) == 1 then where[#where + 1] = 'locked by hand' end
+  if call('ZSCORE', COOLING, seat) then where[#where + 1] = 'cooling' end
+  if call('ZSCORE', DIRTY, seat) then where[#where + 1] = 'to be cleaned' end
   if #where > 1 then report(seat, 'it is in two places: ' .. table.concat(where, ', ')) end
   if #where > 0 or is_out then return end
   if lock then
@@ -50,24 +50,24 @@ local function check_seat(name, number, free, is_out, expired)
 end
 
 local function check_unlocked(name, is_out)
-  if is_turn('', name) or is_out or redis.call('ZSCORE', COOLING, name) or redis.call('ZSCORE', DIRTY, name) then return end
+  if is_turn('', name) or is_out or call('ZSCORE', COOLING, name) or call('ZSCORE', DIRTY, name) then return end
   report(name, 'it is never locked, but has no turn, and neither rests nor is quarantined')
 end
 
 local function check_turns(name, record, is_out)
   local has_turn = is_turn('', name)
   if has_turn and is_out then report(name, 'it is quarantined, but has its turn') end
-  if sessions_of(record) > 1 and has_turn ~= (redis.call('EXISTS', IDLE .. name) == 1) then
+  if sessions_of(record) > 1 and has_turn ~= (call('EXISTS', IDLE .. name) == 1) then
     report(name, 'it has a turn and no free seat, or the reverse')
   end
   for _, choice in ipairs(choices_of(record)) do
-    if redis.call('HEXISTS', CHOICES, choice) == 1 then
+    if call('HEXISTS', CHOICES, choice) == 1 then
       if is_turn(choice, name) ~= has_turn then report(name, 'its turn among all is not that of those with its labels') end
-      if redis.call('SISMEMBER', CARRIERS .. choice, name) == 0 then report(name, 'it is not listed under its labels') end
+      if call('SISMEMBER', CARRIERS .. choice, name) == 0 then report(name, 'it is not listed under its labels') end
     end
   end
-  for _, token in ipairs(redis.call('ZRANGE', queue_of(name), 0, PAGE - 1)) do
-    if redis.call('HEXISTS', REQUESTS, token) == 0 then report(token, 'it is in a queue without a request') end
+  for _, token in ipairs(call('ZRANGE', queue_of(name), 0, PAGE - 1)) do
+    if call('HEXISTS', REQUESTS, token) == 0 then report(token, 'it is in a queue without a request') end
   end
 end
 
@@ -75,7 +75,7 @@ end
 local function free_seats(name, sessions)
   if sessions == 1 then return {['1'] = is_turn('', name) and 1 or 0} end
   local free = {}
-  for _, number in ipairs(redis.call('LRANGE', IDLE .. name, 0, -1)) do free[number] = (free[number] or 0) + 1 end
+  for _, number in ipairs(call('LRANGE', IDLE .. name, 0, -1)) do free[number] = (free[number] or 0) + 1 end
   return free
 end
 
@@ -83,14 +83,14 @@ end
 local function accounts(cursor)
   local start, first = string.match(cursor, '^(%d+):?(%d*)$')
   start, first = tonumber(start), tonumber(first) or 1
-  local names = redis.call('LRANGE', MEMBERS, start, start + PAGE - 1)
+  local names = call('LRANGE', MEMBERS, start, start + PAGE - 1)
   local expired, budget = expired_seats(), SEATS
   for i, name in ipairs(names) do
-    local record = redis.call('HGET', ACCOUNTS, name)
+    local record = call('HGET', ACCOUNTS, name)
     if not record then
       report(name, 'it is a member without a record')
     else
-      local sessions, is_out = sessions_of(record), redis.call('HEXISTS', QUARANTINE, name) == 1
+      local sessions, is_out = sessions_of(record), call('HEXISTS', QUARANTINE, name) == 1
       local free = free_seats(name, sessions)
       if first == 1 then check_turns(name, record, is_out) end
       if sessions == 0 then check_unlocked(name, is_out) end
@@ -107,8 +107,8 @@ end
 
 local function check_places(choice)
   local counted = {}
-  for _, name in ipairs(redis.call('LRANGE', ROTATION .. choice, 0, -1)) do counted[name] = (counted[name] or 0) + 1 end
-  local places = redis.call('HGETALL', PLACES .. choice)
+  for _, name in ipairs(call('LRANGE', ROTATION .. choice, 0, -1)) do counted[name] = (counted[name] or 0) + 1 end
+  local places = call('HGETALL', PLACES .. choice)
   for i = 1, #places, 2 do
     local name, count = places[i], math.abs(tonumber(places[i + 1]))
     if counted[name] ~= count then
@@ -120,15 +120,15 @@ local function check_places(choice)
 end
 
 local function totals()
-  local members, free = redis.call('LLEN', MEMBERS), tonumber(redis.call('HGET', META, 'free') or 0)
-  if members ~= redis.call('HLEN', ACCOUNTS) then report('members', 'they are not as many as there are records') end
-  if members ~= redis.call('HLEN', HASHES) then report('members', 'they are not as many as there are hashes') end
-  if redis.call('HLEN', HELD) ~= redis.call('ZCARD', LEASES) then report('leases', 'they are not as many as their index tells') end
-  if redis.call('LLEN', ROTATION) <= MOST then check_places('') end
+  local members, free = call('LLEN', MEMBERS), tonumber(call('HGET', META, 'free') or 0)
+  if members ~= call('HLEN', ACCOUNTS) then report('members', 'they are not as many as there are records') end
+  if members ~= call('HLEN', HASHES) then report('members', 'they are not as many as there are hashes') end
+  if call('HLEN', HELD) ~= call('ZCARD', LEASES) then report('leases', 'they are not as many as their index tells') end
+  if call('LLEN', ROTATION) <= MOST then check_places('') end
   if members > MOST / 2 then return 'end' end
   local counted = 0
-  for _, name in ipairs(redis.call('LRANGE', MEMBERS, 0, -1)) do
-    if is_turn('', name) then counted = counted + math.max(redis.call('LLEN', IDLE .. name), 1) end
+  for _, name in ipairs(call('LRANGE', MEMBERS, 0, -1)) do
+    if is_turn('', name) then counted = counted + math.max(call('LLEN', IDLE .. name), 1) end
   end
   if counted ~= free then report('free', free .. ' seats are said to be free, and ' .. counted .. ' are') end
   return 'end'
@@ -136,7 +136,7 @@ end
 
 -- Pages through a hash or a sorted set; 'check' gets each field and value.
 local function scan(command, key, cursor, check)
-  local page = redis.call(command, key, cursor, 'COUNT', PAGE)
+  local page = call(command, key, cursor, 'COUNT', PAGE)
   for i = 1, #page[2], 2 do check(page[2][i], page[2][i + 1]) end
   return page[1] == '0' and 'end' or page[1]
 end
@@ -144,44 +144,44 @@ end
 local function check_lease(token, expires)
   local seat, owner = lease_of(token)
   if not seat then return report(token, 'the index of leases names it, but it is none') end
-  if redis.call('SISMEMBER', OWNER .. owner, token) == 0 then report(token, 'its owner is not told of its lease') end
+  if call('SISMEMBER', OWNER .. owner, token) == 0 then report(token, 'its owner is not told of its lease') end
   local lock = lock_of(seat)
   if lock == token then
-    if redis.call('PTTL', LOCK .. seat) == -1 then report(seat, 'its lock has no end') end
+    if call('PTTL', LOCK .. seat) == -1 then report(seat, 'its lock has no end') end
   elseif owner ~= '?' and tonumber(expires) > now + GRACE then
     report(seat, lock and 'its lock is not that of its lease' or 'it has a lease, but no lock')
   end
 end
 
 local function check_held(token)
-  if not redis.call('ZSCORE', LEASES, token) then report(token, 'its lease is not in the index of leases, so it never ends') end
+  if not call('ZSCORE', LEASES, token) then report(token, 'its lease is not in the index of leases, so it never ends') end
 end
 
 local function check_request(token)
   local request = request_of(token)
-  if not redis.call('ZSCORE', queue_of(request.want), token) then return report(token, 'it waits in no queue') end
-  local left = redis.call('PTTL', ALIVE .. request.box)
+  if not call('ZSCORE', queue_of(request.want), token) then return report(token, 'it waits in no queue') end
+  local left = call('PTTL', ALIVE .. request.box)
   if left == -1 then report(token, 'the presence of its mailbox has no end') end
   -- with extras, who waits for several, or the policy, may hold up who could have what is free
-  if extras or left <= 0 or left > PRESENCE or redis.call('EXISTS', MAIL .. request.box) == 1 then return end
-  local free = request.want == '' and tonumber(redis.call('HGET', META, 'free') or 0) > 0 or is_turn('', request.want)
+  if extras or left <= 0 or left > PRESENCE or call('EXISTS', MAIL .. request.box) == 1 then return end
+  local free = request.want == '' and tonumber(call('HGET', META, 'free') or 0) > 0 or is_turn('', request.want)
   if free then report(token, 'it waits for what is free', left + 1) end -- by then it has asked again, or is gone
 end
 
 local function check_queued(token)
-  if redis.call('HEXISTS', REQUESTS, token) == 0 then report(token, 'it is in a queue without a request') end
+  if call('HEXISTS', REQUESTS, token) == 0 then report(token, 'it is in a queue without a request') end
 end
 
 local function check_quarantined(name)
-  if redis.call('HEXISTS', ACCOUNTS, name) == 0 then report(name, 'it is quarantined, but no member') end
+  if call('HEXISTS', ACCOUNTS, name) == 0 then report(name, 'it is quarantined, but no member') end
 end
 
 local function check_hash(_, name)
-  if redis.call('HEXISTS', ACCOUNTS, name) == 0 then report(name, 'it has a hash, but is no member') end
+  if call('HEXISTS', ACCOUNTS, name) == 0 then report(name, 'it has a hash, but is no member') end
 end
 
 local function check_choice(choice)
-  if string.sub(choice, 1, 1) == '\t' and redis.call('LLEN', ROTATION .. choice) <= SEATS then check_places(choice) end
+  if string.sub(choice, 1, 1) == '\t' and call('LLEN', ROTATION .. choice) <= SEATS then check_places(choice) end
 end
 
 local SECTIONS = {

@@ -5,21 +5,21 @@
 local choice, cursor = ARGV[3], ARGV[4]
 need_extras()
 local first = string.match(choice, '[^\t]+')
-local known = redis.call('HGET', CHOICES, first) or ''
+local known = call('HGET', CHOICES, first) or ''
 if not string.find('\n' .. known .. '\n', '\n' .. choice .. '\n', 1, true) then
-  if redis.call('HLEN', CHOICES) >= 2 * tonumber(ARGV[5]) then return {'full'} end
-  redis.call('HSET', CHOICES, first, known == '' and choice or known .. '\n' .. choice)
+  if call('HLEN', CHOICES) >= 2 * tonumber(ARGV[5]) then return {'full'} end
+  call('HSET', CHOICES, first, known == '' and choice or known .. '\n' .. choice)
 end
-local page = redis.call('HSCAN', ACCOUNTS, cursor, 'COUNT', 200)
+local page = call('HSCAN', ACCOUNTS, cursor, 'COUNT', 200)
 for i = 1, #page[2], 2 do
   local name, record = page[2][i], page[2][i + 1]
   if carries(labels_of(record), choice) then
-    redis.call('SADD', CARRIERS .. choice, name)
+    call('SADD', CARRIERS .. choice, name)
     if places_of('', name, 1) > 0 then join(choice, name) end
   end
 end
 if page[1] == '0' then
-  redis.call('HSET', CHOICES, choice, '1')
+  call('HSET', CHOICES, choice, '1')
   wake_all(queue_of(choice))
 end
 return {page[1]}

@@ -12,14 +12,14 @@ for name, value in pairs(cjson.decode(ARGV[3])) do
 end
 if changed then record_event('configured', '', caller, 0, ARGV[3]) end
 local text = next(policy) and cjson.encode(policy) or ''
-if text == '' then redis.call('HDEL', META, 'policy') else redis.call('HSET', META, 'version', ARGV[1], 'policy', text) end
+if text == '' then call('HDEL', META, 'policy') else call('HSET', META, 'version', ARGV[1], 'policy', text) end
 if not changed then return {text} end
 
 local latest = clock[1] * 1000000 + clock[2] + (policy.pace or 0) -- a pause that was longer is over by then
-local next_at = tonumber(redis.call('HGET', META, 'next_at') or 0)
-if next_at > latest then redis.call('HSET', META, 'next_at', string.format('%.0f', latest)) end
+local next_at = tonumber(call('HGET', META, 'next_at') or 0)
+if next_at > latest then call('HSET', META, 'next_at', whole(latest)) end
 reclaim()
 -- those who wait may have by the new rules what they could not by the old ones; a crowd beyond the bound asks at its next slice
-local waiting = redis.call('HSCAN', REQUESTS, '0', 'COUNT', CROWD)[2]
+local waiting = call('HSCAN', REQUESTS, '0', 'COUNT', CROWD)[2]
 for i = 1, #waiting, 2 do wake(request_of(waiting[i])) end
 return {text}

@@ -8,11 +8,11 @@ if what == 'quarantine' or what == 'restore' then
 --@include administer
 end
 reclaim()
-local record = redis.call('HGET', ACCOUNTS, name)
+local record = call('HGET', ACCOUNTS, name)
 if not record then return {'unknown'} end
 need_extras()
-local is_out = redis.call('HEXISTS', QUARANTINE, name) == 1
-local failures = tonumber(redis.call('HGET', HEALTH, 'failures:' .. name) or 0)
+local is_out = call('HEXISTS', QUARANTINE, name) == 1
+local failures = tonumber(call('HGET', HEALTH, 'failures:' .. name) or 0)
 
 local function put_out(why)
   if is_out then return end
@@ -21,24 +21,24 @@ local function put_out(why)
 end
 
 if what == 'good' and failures == 0 then return {'done', 0, is_out and 1 or 0} end  -- nothing to forget, also by who was told
-if not redis.call('SET', TOLD .. ARGV[8], '1', 'NX', 'PX', 600000) then return {'done', failures, is_out and 1 or 0} end
+if not call('SET', TOLD .. ARGV[8], '1', 'NX', 'PX', 600000) then return {'done', failures, is_out and 1 or 0} end
 if what == 'bad' then
-  failures = redis.call('HINCRBY', HEALTH, 'failures:' .. name, 1)
+  failures = call('HINCRBY', HEALTH, 'failures:' .. name, 1)
   record_event('bad', name, by, 0, reason)
   if rests then rest_account(name, record, now + rests) end
   if policy.max_failures and failures >= policy.max_failures then put_out(reason) end
 elseif what == 'good' then
   failures = 0
-  redis.call('HDEL', HEALTH, 'failures:' .. name)
+  call('HDEL', HEALTH, 'failures:' .. name)
 elseif what == 'quarantine' then
   put_out(reason)
 else
   failures = 0
-  redis.call('HDEL', HEALTH, 'failures:' .. name, 'uses:' .. name)
-  redis.call('HDEL', REST, name)
+  call('HDEL', HEALTH, 'failures:' .. name, 'uses:' .. name)
+  call('HDEL', REST, name)
   if is_out then
     is_out = false
-    redis.call('HDEL', QUARANTINE, name)
+    call('HDEL', QUARANTINE, name)
     record_event('restored', name, by, 0, reason)
     circulate(name, record, true)
   end

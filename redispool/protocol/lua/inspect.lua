@@ -6,15 +6,15 @@
 --@include reading
 if may_write() then reclaim() end
 local reply = {
-  now, redis.call('LLEN', MEMBERS), tonumber(redis.call('HGET', META, 'free') or 0), redis.call('ZCARD', LEASES),
-  redis.call('ZCARD', COOLING), redis.call('HLEN', REQUESTS), redis.call('ZCARD', DIRTY),
-  redis.call('HLEN', QUARANTINE), settings[3] or '',
+  now, call('LLEN', MEMBERS), tonumber(call('HGET', META, 'free') or 0), call('ZCARD', LEASES),
+  call('ZCARD', COOLING), call('HLEN', REQUESTS), call('ZCARD', DIRTY),
+  call('HLEN', QUARANTINE), settings[3] or '',
 }
-local page = redis.call('ZRANGE', LEASES, ARGV[3], ARGV[4], 'WITHSCORES')
+local page = call('ZRANGE', LEASES, ARGV[3], ARGV[4], 'WITHSCORES')
 reply[#reply + 1] = #page / 2
 for i = 1, #page, 2 do
   reply[#reply + 1] = page[i]
   reply[#reply + 1] = page[i + 1]
-  reply[#reply + 1] = redis.call('HGET', HELD, page[i]) or ''
+  reply[#reply + 1] = call('HGET', HELD, page[i]) or ''
 end
 return reply

@@ -5,8 +5,8 @@
 local reply = {}
 for i = 4, #ARGV do
   local name = ARGV[i]
-  if ARGV[3] == 'hash' then name = redis.call('HGET', HASHES, name) end
-  local record = name and redis.call('HGET', ACCOUNTS, name)
+  if ARGV[3] == 'hash' then name = call('HGET', HASHES, name) end
+  local record = name and call('HGET', ACCOUNTS, name)
   reply[#reply + 1] = record and {name, record} or false
 end
 return reply

@@ -5,8 +5,8 @@
 --@include reading
 if ARGV[3] == 'rotation' and may_write() then reclaim() end
 local reply = {}
-for _, name in ipairs(redis.call('LRANGE', POOL .. ARGV[3], ARGV[4], ARGV[5])) do
-  reply[#reply + 1] = tonumber(redis.call('HGET', PLACES, name) or 0) or 0
+for _, name in ipairs(call('LRANGE', POOL .. ARGV[3], ARGV[4], ARGV[5])) do
+  reply[#reply + 1] = tonumber(call('HGET', PLACES, name) or 0) or 0
   reply[#reply + 1] = name
 end
 return reply

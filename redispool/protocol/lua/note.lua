@@ -2,5 +2,5 @@
 -- Returns {}.
 -- ARGV[3] what was done, [4] why or what
 --@include administer
-if redis.call('EXISTS', MEMBERS) == 1 then record_event(ARGV[3], '', caller, 0, ARGV[4]) end
+if call('EXISTS', MEMBERS) == 1 then record_event(ARGV[3], '', caller, 0, ARGV[4]) end
 return {}

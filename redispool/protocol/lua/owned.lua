@@ -2,4 +2,4 @@
 -- ARGV[3] owner, [4] how many
 --@include leases
 reclaim()
-return redis.call('SRANDMEMBER', OWNER .. ARGV[3], ARGV[4])
+return call('SRANDMEMBER', OWNER .. ARGV[3], ARGV[4])

@@ -7,25 +7,25 @@
 local token, name, owner, fence, record = ARGV[4], nil, nil, nil, nil
 if not extras and #ARGV == 4 and (ARGV[3] == '' or ARGV[3] == '0') then
   name, owner, fence = lease_of(token)
-  record = name and redis.call('GET', LOCK .. name) == token and redis.call('HGET', ACCOUNTS, name)
+  record = name and call('GET', LOCK .. name) == token and call('HGET', ACCOUNTS, name)
   record = record and string.sub(record, 1, 2) == '1\n' and record
 end
-if record and not anyone_waits and redis.call('HSETNX', PLACES, name, 1) == 1 then
+if record and not anyone_waits and call('HSETNX', PLACES, name, 1) == 1 then
   end_lease(token, owner)
-  redis.call('DEL', LOCK .. name)
-  redis.call('RPUSH', ROTATION, name)
-  redis.call('HSET', META, 'free', (settings[5] or 0) + 1)
+  call('DEL', LOCK .. name)
+  call('RPUSH', ROTATION, name)
+  call('HSET', META, 'free', whole((settings[5] or 0) + 1))
   record_event('released', name, owner, fence, nil, token)
   return {1}
 end
 --@include requests
-if record and anyone_waits and redis.call('EXISTS', QUEUE .. ':' .. name) == 0 then
-  local head = redis.call('ZRANGE', QUEUE, 0, 0)[1]
+if record and anyone_waits and call('EXISTS', QUEUE .. ':' .. name) == 0 then
+  local head = call('ZRANGE', QUEUE, 0, 0)[1]
   local request = head and request_of(head)
-  if request and request.options == NONE and redis.call('EXISTS', ALIVE .. request.box) == 1 then
+  if request and request.options == NONE and call('EXISTS', ALIVE .. request.box) == 1 then
     end_lease(token, owner)
     record_event('released', name, owner, fence, nil, token)
-    redis.call('SET', LOCK .. name, head, 'PX', request.ttl)
+    call('SET', LOCK .. name, head, 'PX', request.ttl)
     post(request, record_lease(next_fence(), head, name, name, request.owner, request.ttl, '', record, request.since), request.ttl)
     return {1}
   end

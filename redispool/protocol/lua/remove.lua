@@ -7,20 +7,20 @@ if reclaim() then return {'again'} end
 local removed, labels = {}, {}
 for i = 3, #ARGV, 2 do
   local name, hash = ARGV[i], ARGV[i + 1]
-  local record = redis.call('HGET', ACCOUNTS, name)
+  local record = call('HGET', ACCOUNTS, name)
   if record then
     for _, choice in ipairs(choices_of(record)) do labels[choice] = true end
     forget_account(name, record)
-    redis.call('HDEL', ACCOUNTS, name)
-    redis.call('HDEL', HASHES, hash)
-    redis.call('LREM', MEMBERS, 1, name) -- O(n), and not on a hot path
+    call('HDEL', ACCOUNTS, name)
+    call('HDEL', HASHES, hash)
+    call('LREM', MEMBERS, 1, name) -- O(n), and not on a hot path
     removed[#removed + 1] = name
   end
 end
 record_change('removed', removed)
-local emptied = redis.call('EXISTS', MEMBERS) == 0
+local emptied = call('EXISTS', MEMBERS) == 0
 for i = 3, #ARGV, 2 do
-  if redis.call('HEXISTS', ACCOUNTS, ARGV[i]) == 0 then dismiss(queue_of(ARGV[i]), emptied and 'empty' or 'unknown') end
+  if call('HEXISTS', ACCOUNTS, ARGV[i]) == 0 then dismiss(queue_of(ARGV[i]), emptied and 'empty' or 'unknown') end
 end
 if emptied then
   for _, queue in ipairs({QUEUE, queue_of(CLEANUP)}) do dismiss(queue, 'empty') end

@@ -7,9 +7,9 @@ for i = 3, #ARGV, 3 do
   local token, expires, limit = ARGV[i], now + ARGV[i + 1], tonumber(ARGV[i + 2])
   local seat, _, _, since = lease_of(token)
   if limit > 0 and since then expires = math.min(expires, since + limit) end
-  if seat and expires > now and redis.call('GET', LOCK .. seat) == token then
-    redis.call('PEXPIRE', LOCK .. seat, expires - now)
-    redis.call('ZADD', LEASES, expires, token)
+  if seat and expires > now and call('GET', LOCK .. seat) == token then
+    call('PEXPIRE', LOCK .. seat, expires - now)
+    call('ZADD', LEASES, expires, token)
     expiries[#expiries + 1] = expires
   else
     expiries[#expiries + 1] = 0

@@ -5,33 +5,33 @@
 --@include sealing
 --@include administer
 local step, key = ARGV[3], own_key()
-if redis.call('EXISTS', MEMBERS) == 1 and lacks_key() then return {'sealed', sealed} end
+if call('EXISTS', MEMBERS) == 1 and lacks_key() then return {'sealed', sealed} end
 
 if step == 'begin' then
   local others = {key}
   for id in string.gmatch(sealed or '', '%S+') do
     if id ~= key then others[#others + 1] = id end
   end
-  redis.call('HSET', META, 'version', ARGV[1], 'sealed', table.concat(others, ' '))
-  redis.call('HDEL', META, 'stray')
-  return {'begun', redis.call('LLEN', MEMBERS)}
+  call('HSET', META, 'version', ARGV[1], 'sealed', table.concat(others, ' '))
+  call('HDEL', META, 'stray')
+  return {'begun', call('LLEN', MEMBERS)}
 end
 
 if string.match(sealed or '', '%S+') ~= key then return {'changed'} end -- somebody else has begun
 if step == 'replace' then
   local replaced = 0
   for i = 4, #ARGV, 3 do
-    if redis.call('HGET', ACCOUNTS, ARGV[i]) == ARGV[i + 1] then
-      redis.call('HSET', ACCOUNTS, ARGV[i], ARGV[i + 2])
+    if call('HGET', ACCOUNTS, ARGV[i]) == ARGV[i + 1] then
+      call('HSET', ACCOUNTS, ARGV[i], ARGV[i + 2])
       replaced = replaced + 1
     end
   end
   return {'done', replaced}
 end
 
-if redis.call('HEXISTS', META, 'stray') == 1 then return {'changed'} end
+if call('HEXISTS', META, 'stray') == 1 then return {'changed'} end
 if sealed ~= key then
-  redis.call('HSET', META, 'sealed', key)
+  call('HSET', META, 'sealed', key)
   record_event('resealed', '', caller, 0, 'key ' .. key)
 end
 return {'finished'}

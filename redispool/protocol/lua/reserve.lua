@@ -6,7 +6,7 @@
 local name, owner, ends = ARGV[4], ARGV[5], tonumber(ARGV[6])
 local request = {token = ARGV[3], owner = owner, ttl = ends - now, want = name, options = {purpose = 'reserved: ' .. ARGV[7]}}
 reclaim()
-local record = redis.call('HGET', ACCOUNTS, name)
+local record = call('HGET', ACCOUNTS, name)
 if not record then return {'unknown'} end
 local sessions = sessions_of(record)
 if sessions == 0 then return {'unlocked'} end
@@ -15,7 +15,7 @@ if request.ttl <= 0 then return {'past'} end
 local last = math.max(sessions, surplus_of(name))
 local before = {'granted', now}
 for number = 1, last do
-  local token = redis.call('GET', LOCK .. seat_of(name, tostring(number)))
+  local token = call('GET', LOCK .. seat_of(name, tostring(number)))
   if token == token_of(request, number) then
     before[#before + 1] = granted_before(token) -- by an earlier send
   elseif token and ARGV[8] ~= '1' then
@@ -26,12 +26,12 @@ end
 if #before == 2 + sessions then return before end
 
 need_extras()
-redis.call('SADD', RESERVED, name)
+call('SADD', RESERVED, name)
 withdraw(name, record)
 local reply = {'granted', now}
 for number = 1, last do
   local seat = seat_of(name, tostring(number))
-  local token = redis.call('GET', LOCK .. seat)
+  local token = call('GET', LOCK .. seat)
   local _, holder, fence = lease_of(token or '')
   if holder then
     end_lease(token, holder)
@@ -39,9 +39,9 @@ for number = 1, last do
     tell_owner(holder)
   end
   end_lease('?' .. seat, '?') -- if an operator's lock was on it
-  redis.call('DEL', LOCK .. seat)
-  redis.call('ZREM', COOLING, seat)
-  redis.call('ZREM', DIRTY, seat)
+  call('DEL', LOCK .. seat)
+  call('ZREM', COOLING, seat)
+  call('ZREM', DIRTY, seat)
   if number <= sessions then reply[#reply + 1] = grant(request, token_of(request, number), seat, record) end
 end
 record_event('reserved', name, caller, 0, 'for ' .. owner .. (ARGV[7] ~= '' and ': ' .. ARGV[7] or ''))

@@ -5,30 +5,30 @@
 --@include administer
 local function known_choices()
   local known = {}
-  for _, field in ipairs(redis.call('HKEYS', CHOICES)) do
-    for choice in string.gmatch(redis.call('HGET', CHOICES, field), '\t[^\n]+') do known[#known + 1] = choice end
+  for _, field in ipairs(call('HKEYS', CHOICES)) do
+    for choice in string.gmatch(call('HGET', CHOICES, field), '\t[^\n]+') do known[#known + 1] = choice end
   end
   return known
 end
 dismiss(QUEUE, 'empty')
-for _, name in ipairs(redis.call('LRANGE', MEMBERS, 0, 499)) do
-  local record = redis.call('HGET', ACCOUNTS, name)
+for _, name in ipairs(call('LRANGE', MEMBERS, 0, 499)) do
+  local record = call('HGET', ACCOUNTS, name)
   if record then forget_account(name, record) end
   dismiss(queue_of(name), 'empty')
-  redis.call('HDEL', ACCOUNTS, name)
+  call('HDEL', ACCOUNTS, name)
 end
-redis.call('LTRIM', MEMBERS, 500, -1)
-for _, token in ipairs(redis.call('ZRANGE', LEASES, 0, 499)) do give_back(token, 0, 'reset') end
-local left = redis.call('LLEN', MEMBERS) + redis.call('ZCARD', LEASES)
+call('LTRIM', MEMBERS, 500, -1)
+for _, token in ipairs(call('ZRANGE', LEASES, 0, 499)) do give_back(token, 0, 'reset') end
+local left = call('LLEN', MEMBERS) + call('ZCARD', LEASES)
 if left == 0 then
   for _, choice in ipairs(known_choices()) do
     dismiss(queue_of(choice), 'empty')
-    redis.call('DEL', ROTATION .. choice, PLACES .. choice, CARRIERS .. choice)
+    call('DEL', ROTATION .. choice, PLACES .. choice, CARRIERS .. choice)
   end
   dismiss(queue_of(CLEANUP), 'empty')
-  redis.call('DEL', ROTATION, PLACES, HASHES, HELD, COOLING, SURPLUS, QUEUE, REQUESTS, QUARANTINE, REST, HEALTH, DIRTY, CHOICES, RESERVED)
-  redis.call('HSET', META, 'version', ARGV[1], 'free', 0)
+  call('DEL', ROTATION, PLACES, HASHES, HELD, COOLING, SURPLUS, QUEUE, REQUESTS, QUARANTINE, REST, HEALTH, DIRTY, CHOICES, RESERVED)
+  call('HSET', META, 'version', ARGV[1], 'free', 0)
   record_event('reset', '', caller, 0)
-  if ARGV[3] == '1' then redis.call('DEL', META, EVENTS) end
+  if ARGV[3] == '1' then call('DEL', META, EVENTS) end
 end
 return {left}

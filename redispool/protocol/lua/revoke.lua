@@ -7,14 +7,14 @@ local name, owner, force, told = ARGV[3], ARGV[4], ARGV[5] == '1', TOLD .. ARGV[
 if force then
 --@include administer
 end
-local before = redis.call('GET', told)
+local before = call('GET', told)
 if before then return {'done', tonumber(before), ''} end
-local record = redis.call('HGET', ACCOUNTS, name)
+local record = call('HGET', ACCOUNTS, name)
 if not record then return {'unknown'} end
 local ended, holders, others = {}, {}, ''
 for number = 1, math.max(sessions_of(record), surplus_of(name)) do
   local seat = seat_of(name, tostring(number))
-  local token = redis.call('GET', LOCK .. seat)
+  local token = call('GET', LOCK .. seat)
   if token and not lease_of(token) then -- an operator's own lock
     adopt(seat)
     token = '?' .. seat
@@ -31,5 +31,5 @@ for _, token in ipairs(ended) do -- all were found before the first goes: holder
   if holders[token] == owner then give_back(token) else give_back(token, nil, 'revoked', 'forced by ' .. ARGV[6]) end
 end
 local count = #ended
-if count > 0 then redis.call('SET', told, count, 'PX', 600000) end
+if count > 0 then call('SET', told, count, 'PX', 600000) end
 return {'done', count, others}

@@ -2,13 +2,13 @@
 -- Returns {cursor, then for each: token, stamp, request}.
 -- ARGV[3] cursor, '0' to begin
 --@include waiters
-local page = redis.call('HSCAN', REQUESTS, ARGV[3], 'COUNT', 500)
+local page = call('HSCAN', REQUESTS, ARGV[3], 'COUNT', 500)
 local reply = {page[1]}
 for i = 1, #page[2], 2 do
   local token, entry = page[2][i], page[2][i + 1]
   local request = request_of(token)
-  local stamp = request and redis.call('ZSCORE', queue_of(request.want), token)
-  if stamp and redis.call('EXISTS', ALIVE .. request.box) == 1 then
+  local stamp = request and call('ZSCORE', queue_of(request.want), token)
+  if stamp and call('EXISTS', ALIVE .. request.box) == 1 then
     reply[#reply + 1] = token
     reply[#reply + 1] = stamp
     reply[#reply + 1] = entry

@@ -9,13 +9,13 @@ local CROWD = 1000 -- waiters of a queue that one call looks at; those beyond le
 -- The seat comes back when the time has come.
 local function rest(seat, back_at)
   need_extras()
-  redis.call('ZADD', COOLING, back_at, seat)
+  call('ZADD', COOLING, back_at, seat)
 end
 
 -- None of the account's seats comes back before then, unless it is to rest for longer anyway.
 local function rest_until(name, back_at)
   need_extras()
-  redis.call('HSET', REST, name, math.max(back_at, tonumber(redis.call('HGET', REST, name) or 0)))
+  call('HSET', REST, name, math.max(back_at, tonumber(call('HGET', REST, name) or 0)))
 end
 
 -- The account's free seats rest, and what is held will after it.
@@ -27,12 +27,12 @@ end
 -- Whether so many healthy ones are among those that carry the labels, but for some; a crowd is taken to have them.
 local function has_healthy(choice, count, but)
   local carriers = CARRIERS .. choice
-  local size = redis.call('SCARD', carriers)
-  if size > CROWD or size - redis.call('HLEN', QUARANTINE) >= count + #but then return true end
+  local size = call('SCARD', carriers)
+  if size > CROWD or size - call('HLEN', QUARANTINE) >= count + #but then return true end
   local left_out, healthy = {}, 0
   for _, name in ipairs(but) do left_out[name] = true end
-  for _, name in ipairs(redis.call('SRANDMEMBER', carriers, CROWD)) do
-    if not left_out[name] and redis.call('HEXISTS', QUARANTINE, name) == 0 then healthy = healthy + 1 end
+  for _, name in ipairs(call('SRANDMEMBER', carriers, CROWD)) do
+    if not left_out[name] and call('HEXISTS', QUARANTINE, name) == 0 then healthy = healthy + 1 end
     if healthy == count then return true end
   end
   return false
@@ -42,10 +42,10 @@ end
 local function is_in_reach(request)
   local options, but = request.options, {}
   for _, name in ipairs(options.exclude or NONE) do but[#but + 1] = name end
-  for _, name in ipairs(redis.call('SRANDMEMBER', RESERVED, CROWD)) do
-    local _, _, _, _, purpose = lease_of(redis.call('GET', LOCK .. name) or '')
+  for _, name in ipairs(call('SRANDMEMBER', RESERVED, CROWD)) do
+    local _, _, _, _, purpose = lease_of(call('GET', LOCK .. name) or '')
     if not purpose or string.sub(purpose, 1, 8) ~= 'reserved' then
-      redis.call('SREM', RESERVED, name) -- it was
+      call('SREM', RESERVED, name) -- it was
     else
       local is_excluded = false
       for _, other in ipairs(options.exclude or NONE) do is_excluded = is_excluded or other == name end
@@ -53,9 +53,9 @@ local function is_in_reach(request)
     end
   end
   if request.want ~= '' then return has_healthy(request.want, options.count, but) end
-  local there = redis.call('LLEN', MEMBERS) - redis.call('HLEN', QUARANTINE)
+  local there = call('LLEN', MEMBERS) - call('HLEN', QUARANTINE)
   for _, name in ipairs(but) do
-    if redis.call('HEXISTS', ACCOUNTS, name) == 1 and redis.call('HEXISTS', QUARANTINE, name) == 0 then there = there - 1 end
+    if call('HEXISTS', ACCOUNTS, name) == 1 and call('HEXISTS', QUARANTINE, name) == 0 then there = there - 1 end
   end
   return there >= options.count
 end
@@ -63,15 +63,15 @@ end
 -- Why it is in vain to wait for accounts in turn, all or with labels: 'unknown', 'exhausted', or 'too many' and how many there are.
 local function in_vain_for_any(request, patient)
   local options, by_labels = request.options, request.want ~= ''
-  local count, excluded, out = options.count or 1, 0, redis.call('HLEN', QUARANTINE)
-  local most = by_labels and redis.call('SCARD', CARRIERS .. request.want) or redis.call('LLEN', MEMBERS)
+  local count, excluded, out = options.count or 1, 0, call('HLEN', QUARANTINE)
+  local most = by_labels and call('SCARD', CARRIERS .. request.want) or call('LLEN', MEMBERS)
   if most == 0 then return 'unknown' end
   local healthy = most - (by_labels and 0 or out)
   for _, name in ipairs(options.exclude or NONE) do
-    local record = redis.call('HGET', ACCOUNTS, name)
+    local record = call('HGET', ACCOUNTS, name)
     if record and (not by_labels or carries(labels_of(record), request.want)) then
       most = most - 1
-      if by_labels or redis.call('HEXISTS', QUARANTINE, name) == 0 then healthy = healthy - 1 end
+      if by_labels or call('HEXISTS', QUARANTINE, name) == 0 then healthy = healthy - 1 end
     end
   end
   local allowed = math.min(most, policy.max_per_owner or most)
@@ -82,15 +82,15 @@ end
 
 -- Why it is in vain to wait for what is asked; nil where it may come. Who is patient waits for what is quarantined.
 local function in_vain(request, patient)
-  if redis.call('EXISTS', MEMBERS) == 0 then return 'empty' end
+  if call('EXISTS', MEMBERS) == 0 then return 'empty' end
   local want = request.want
   if want == CLEANUP then return not policy.cleanup and 'no cleanup' or nil end
   if want == '' or string.sub(want, 1, 1) == '\t' then
     if want == '' and not extras then return nil end
     return in_vain_for_any(request, patient)
   end
-  if redis.call('HEXISTS', ACCOUNTS, want) == 0 then return 'unknown' end
-  if extras and not patient and redis.call('HEXISTS', QUARANTINE, want) == 1 then return 'exhausted' end
+  if call('HEXISTS', ACCOUNTS, want) == 0 then return 'unknown' end
+  if extras and not patient and call('HEXISTS', QUARANTINE, want) == 1 then return 'exhausted' end
 end
 
 -- Makes a waiter ask again, as what it was told is out of date.
@@ -100,12 +100,12 @@ end
 
 -- Makes the waiters of a queue ask again.
 local function wake_all(queue)
-  for _, token in ipairs(redis.call('ZRANGE', queue, 0, CROWD - 1)) do wake(request_of(token)) end
+  for _, token in ipairs(call('ZRANGE', queue, 0, CROWD - 1)) do wake(request_of(token)) end
 end
 
 -- Makes those of a queue ask again who wait in vain since an account has gone, so that they learn it.
 local function wake_hopeless(queue)
-  for _, token in ipairs(redis.call('ZRANGE', queue, 0, CROWD - 1)) do
+  for _, token in ipairs(call('ZRANGE', queue, 0, CROWD - 1)) do
     local request = request_of(token)
     if request and in_vain(request, request.options.patient) then wake(request) end
   end
@@ -113,11 +113,11 @@ end
 
 local function quarantine(name, record, reason, by)
   need_extras()
-  redis.call('HSET', QUARANTINE, name, table.concat({now, by, reason}, '\n'))
+  call('HSET', QUARANTINE, name, table.concat({now, by, reason}, '\n'))
   withdraw(name, record)
   for number = 1, sessions_of(record) do
-    redis.call('ZREM', COOLING, seat_of(name, tostring(number)))
-    redis.call('ZREM', DIRTY, seat_of(name, tostring(number)))
+    call('ZREM', COOLING, seat_of(name, tostring(number)))
+    call('ZREM', DIRTY, seat_of(name, tostring(number)))
   end
   record_event('quarantined', name, by, 0, reason)
   wake_hopeless(QUEUE)
@@ -128,14 +128,14 @@ end
 -- What is to be noted when an account was handed out.
 local function handed_out(request, name, record)
   if policy.pace then
-    local next_at = math.max(clock[1] * 1000000 + clock[2], tonumber(redis.call('HGET', META, 'next_at') or 0)) + policy.pace
-    redis.call('HSET', META, 'next_at', string.format('%.0f', next_at))
+    local next_at = math.max(clock[1] * 1000000 + clock[2], tonumber(call('HGET', META, 'next_at') or 0)) + policy.pace
+    call('HSET', META, 'next_at', whole(next_at))
   end
   if policy.min_interval then rest_account(name, record, now + policy.min_interval) end
-  if policy.max_uses and redis.call('HINCRBY', HEALTH, 'uses:' .. name, 1) >= policy.max_uses then
+  if policy.max_uses and call('HINCRBY', HEALTH, 'uses:' .. name, 1) >= policy.max_uses then
     quarantine(name, record, 'used ' .. policy.max_uses .. ' times: rotate its password and restore it', 'pool')
   end
-  if request.options.prefer == true then redis.call('SET', LAST .. request.owner, name, 'PX', 86400000) end
+  if request.options.prefer == true then call('SET', LAST .. request.owner, name, 'PX', 86400000) end
 end
 
 -- Whether who asks may have the account, as he excluded none and has not got all that he may have.
@@ -150,7 +150,7 @@ end
 
 -- Locks the seat for the token and records the lease; the grant as the holder is told it, or nil if the seat is locked.
 local function grant(request, token, seat, record)
-  if not redis.call('SET', LOCK .. seat, token, 'PX', request.ttl, 'NX') then
+  if not call('SET', LOCK .. seat, token, 'PX', request.ttl, 'NX') then
     adopt(seat)
     return nil
   end
@@ -171,13 +171,13 @@ local function grant_seat(request, token, name, record)
     number = sessions == 1 and '1' or redis.pcall('LPOP', IDLE .. name)
     if type(number) == 'table' then -- it is of another type: the account keeps a turn, and the caller is told
       join_rotation(name, record)
-      redis.call('LPOP', IDLE .. name)
+      call('LPOP', IDLE .. name)
     elseif number then
       count_free(-1)
       result = grant(request, token, seat_of(name, number), record)
     end
   until result or not number or sessions == 1
-  if sessions > 1 and redis.call('EXISTS', IDLE .. name) == 1 then join_rotation(name, record) end
+  if sessions > 1 and call('EXISTS', IDLE .. name) == 1 then join_rotation(name, record) end
   if result and extras then handed_out(request, name, record) end
   return result
 end

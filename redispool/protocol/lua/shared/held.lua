@@ -3,12 +3,12 @@
 --@include open
 
 local function lease_of(token)
-  local entry = redis.call('HGET', HELD, token)
+  local entry = call('HGET', HELD, token)
   if entry then return string.match(entry, '^(.-)\n(.-)\n(%d+)\n(%d+)\n(.*)$') end
 end
 
 local function end_lease(token, owner)
-  redis.call('ZREM', LEASES, token)
-  redis.call('HDEL', HELD, token)
+  call('ZREM', LEASES, token)
+  call('HDEL', HELD, token)
   redis.pcall('SREM', OWNER .. owner, token)
 end

@@ -3,7 +3,7 @@
 --@include clock
 
 local function write_lease(token, seat, owner, fence, since, purpose)
-  redis.call('HSET', HELD, token, seat .. '\n' .. owner .. '\n' .. fence .. '\n' .. since .. '\n' .. purpose)
+  call('HSET', HELD, token, seat .. '\n' .. owner .. '\n' .. fence .. '\n' .. since .. '\n' .. purpose)
 end
 
 local function describe(token, seat, fence, since, expires, record)
@@ -12,13 +12,13 @@ end
 
 -- The lock is set: records the lease; the grant as its holder is told it. 'asked_at': when he began to wait, if he did.
 local function record_lease(fence, token, name, seat, owner, ttl, purpose, record, asked_at)
-  local waited = asked_at and string.format('%.0f', math.max(now - asked_at, 0))
-  local since, expires = string.format('%.0f', now), now + ttl
+  local waited = asked_at and whole(math.max(now - asked_at, 0))
+  local since, expires = whole(now), whole(now + ttl)
   write_lease(token, seat, owner, fence, since, purpose)
-  redis.call('ZADD', LEASES, expires, token)
+  call('ZADD', LEASES, expires, token)
   redis.pcall('SADD', OWNER .. owner, token) -- should it be of another type, owned.lua says so
   record_event('granted', name, owner, fence, purpose, token, waited)
   return describe(token, seat, fence, since, expires, record)
 end
 
-local function next_fence() return redis.call('HINCRBY', META, 'fence', 1) end
+local function next_fence() return call('HINCRBY', META, 'fence', 1) end

@@ -2,6 +2,7 @@
 -- Returns (in place of the script): {'mismatch', version}, {'wrongtype', key, wanted, found} or {'garbage', key, field}; nothing has changed then.
 -- KEYS[1] NS:{POOL}:meta   ARGV[1] protocol version
 -- ARGV[2] '[1][ KEY_ID ...][\nCALLER]': 1: check what stands there (a process's first contact); the keys that open records; who administers
+local call = redis.call -- looked up once: most of a script's time is its calls
 local META = KEYS[1]
 local POOL = string.sub(META, 1, -5)
 local MEMBERS, ROTATION, PLACES, ACCOUNTS = POOL .. 'members', POOL .. 'rotation', POOL .. 'places', POOL .. 'accounts'
@@ -11,7 +12,7 @@ local COOLING = POOL .. 'cooling'
 
 -- While a cluster moves the slot, what is on the other node would look like nothing: asked for two keys, of which one never is (the lock
 -- of an account without a name), the server refuses before anything has changed.
-local anyone_waits = redis.call('EXISTS', REQUESTS, LOCK) == 1
+local anyone_waits = call('EXISTS', REQUESTS, LOCK) == 1
 
 if string.sub(ARGV[2], 1, 1) == '1' then
   local wanted = {
@@ -20,18 +21,21 @@ if string.sub(ARGV[2], 1, 1) == '1' then
     quarantine = 'hash', rest = 'hash', health = 'hash', dirty = 'zset', reserved = 'set',
   }
   for name, kind in pairs(wanted) do
-    local found = redis.call('TYPE', POOL .. name).ok
+    local found = call('TYPE', POOL .. name).ok
     if found ~= 'none' and found ~= kind then return {'wrongtype', POOL .. name, kind, found} end
   end
 end
-local settings = redis.call('HMGET', META, 'version', 'extras', 'policy', 'sealed', 'free', 'fence', 'stamp')
+local settings = call('HMGET', META, 'version', 'extras', 'policy', 'sealed', 'free', 'fence', 'stamp')
 if settings[1] and settings[1] ~= ARGV[1] then return {'mismatch', settings[1]} end
 if string.sub(ARGV[2], 1, 1) == '1' then
   local counters = {'free', 'fence', 'stamp', 'next_at'}
-  for i, value in ipairs(redis.call('HMGET', META, unpack(counters))) do
+  for i, value in ipairs(call('HMGET', META, unpack(counters))) do
     if value and not (i <= 2 and string.match(value, '^-?%d+$') or i > 2 and tonumber(value)) then return {'garbage', META, counters[i]} end
   end
 end
+-- A whole number as Redis takes it; one that is left to Redis is printed as if it were a fraction, which takes its time.
+local function whole(number) return string.format('%d', number) end
+
 -- What a pool pays for what it does not use is this one look: 'extras' is set when it first uses more than leases and turns.
 local extras, policy = settings[2], {}
 if settings[3] then
@@ -45,24 +49,24 @@ end
 local function need_extras()
   if not extras then
     extras = '1'
-    redis.call('HSET', META, 'extras', extras)
+    call('HSET', META, 'extras', extras)
   end
 end
 
 -- Writes to the audit trail; 'token' tells the host, process and user of who got an account, whatever owner he named; 'waited':
 -- for how many ms he had waited for it.
 local function record_event(event, name, owner, fence, why, token, waited)
-  local kept = policy.events or 10000
+  local kept = policy.events or '10000'
   if kept == 0 then return end
   local id
   if waited or why and why ~= '' then
-    id = redis.call('XADD', EVENTS, 'MAXLEN', '~', kept, '*', 'event', event, 'account', name, 'owner', owner, 'fence', fence,
+    id = call('XADD', EVENTS, 'MAXLEN', '~', kept, '*', 'event', event, 'account', name, 'owner', owner, 'fence', fence,
       'token', token or '', 'why', why or '', 'waited', waited or '')
   else -- most have the same fields: the stream stores their names once
-    id = redis.call('XADD', EVENTS, 'MAXLEN', '~', kept, '*', 'event', event, 'account', name, 'owner', owner, 'fence', fence,
+    id = call('XADD', EVENTS, 'MAXLEN', '~', kept, '*', 'event', event, 'account', name, 'owner', owner, 'fence', fence,
       'token', token or '')
   end
   if policy.events_age then
-    redis.call('XTRIM', EVENTS, 'MINID', string.format('%.0f', math.max(string.match(id, '^%d+') - policy.events_age, 0)))
+    call('XTRIM', EVENTS, 'MINID', whole(math.max(string.match(id, '^%d+') - policy.events_age, 0)))
   end
 end

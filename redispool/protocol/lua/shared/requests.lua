@@ -21,7 +21,7 @@ local function options_from(text)
 end
 
 local function request_of(token)
-  local entry = redis.call('HGET', REQUESTS, token)
+  local entry = call('HGET', REQUESTS, token)
   if not entry then return nil end
   local box, owner, ttl, since, want, options = string.match(entry, '^(.-)\n(.-)\n(%d+)\n(.-)\n(.-)\n(.*)$')
   if not box then return nil end -- nothing that a waiter wrote
@@ -32,24 +32,24 @@ local function request_of(token)
 end
 
 local function forget(request)
-  redis.call('ZREM', queue_of(request.want), request.token)
-  redis.call('HDEL', REQUESTS, request.token)
+  call('ZREM', queue_of(request.want), request.token)
+  call('HDEL', REQUESTS, request.token)
 end
 
 -- A waiter's own mailbox goes with its request; one that many waiters of a process share stays.
 local function close_mailbox(request)
-  if request.box == request.token then redis.call('DEL', MAIL .. request.box, ALIVE .. request.box) end
+  if request.box == request.token then call('DEL', MAIL .. request.box, ALIVE .. request.box) end
 end
 
 -- What many share must not end with the shortest of their leases.
 local function send_mail(request, mail, lifetime)
   redis.pcall('RPUSH', MAIL .. request.box, mail) -- should it be of another type: who waits asks again soon, and is told
-  redis.call('PEXPIRE', MAIL .. request.box, request.box == request.token and lifetime or math.max(lifetime, 60000))
+  call('PEXPIRE', MAIL .. request.box, request.box == request.token and lifetime or math.max(lifetime, 60000))
 end
 
 -- The last mail that a request gets.
 local function post(request, mail, lifetime)
   forget(request)
   send_mail(request, mail, lifetime)
-  if request.box == request.token then redis.call('DEL', ALIVE .. request.box) end
+  if request.box == request.token then call('DEL', ALIVE .. request.box) end
 end

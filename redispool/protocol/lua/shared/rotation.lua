@@ -24,7 +24,7 @@ local function choices_of(record)
   if labels == '' then return NONE end
   local pairs_of, found = {}, {}
   for pair in string.gmatch(labels, '[^\t]+') do pairs_of[#pairs_of + 1] = pair end
-  for _, known in ipairs(redis.call('HMGET', CHOICES, unpack(pairs_of))) do
+  for _, known in ipairs(call('HMGET', CHOICES, unpack(pairs_of))) do
     for choice in string.gmatch(known or '', '[^\n]+') do
       if carries(labels, choice) then found[#found + 1] = choice end
     end
@@ -34,7 +34,7 @@ end
 
 -- What PLACES counts for the account; 'garbled' (0 if not given) where somebody has written what is no such number.
 local function places_of(choice, name, garbled)
-  local places = redis.call('HGET', PLACES .. choice, name)
+  local places = call('HGET', PLACES .. choice, name)
   if not places then return 0 end
   return string.match(places, '^-?[1-9]%d?%d?%d?%d?%d?$') and tonumber(places) or garbled or 0
 end
@@ -45,22 +45,22 @@ local function join(choice, name)
   local rotation, places_in = ROTATION .. choice, PLACES .. choice
   local places = redis.pcall('HINCRBY', places_in, name, 1)
   if type(places) ~= 'number' then -- garbled; at the worst, an old entry gives the account its turn too early
-    redis.call('HSET', places_in, name, 1)
+    call('HSET', places_in, name, 1)
     places = 1
   end
   if places == 1 then
-    redis.call('RPUSH', rotation, name)
+    call('RPUSH', rotation, name)
   elseif places > 1 then
-    redis.call('HSET', places_in, name, places - 1)
+    call('HSET', places_in, name, places - 1)
   else
     local stale = 1 - places
-    local distinct = redis.call('HLEN', places_in)
-    local most = choice == '' and redis.call('LLEN', MEMBERS) or distinct
-    if redis.call('LLEN', rotation) - distinct >= most then
-      redis.call('HSET', places_in, name, stale)
+    local distinct = call('HLEN', places_in)
+    local most = choice == '' and call('LLEN', MEMBERS) or distinct
+    if call('LLEN', rotation) - distinct >= most then
+      call('HSET', places_in, name, stale)
     else
-      redis.call('RPUSH', rotation, name)
-      redis.call('HSET', places_in, name, stale + 1)
+      call('RPUSH', rotation, name)
+      call('HSET', places_in, name, stale + 1)
     end
   end
 end
@@ -68,7 +68,7 @@ end
 -- Takes the account's turn in one rotation away, from wherever it is: its entries become stale.
 local function leave(choice, name)
   local places = places_of(choice, name)
-  if places > 0 then redis.call('HSET', PLACES .. choice, name, -places) end
+  if places > 0 then call('HSET', PLACES .. choice, name, -places) end
 end
 
 local function join_rotation(name, record)
@@ -84,13 +84,13 @@ end
 -- The account whose turn it is, or nil; its entry is gone from the rotation. The second result tells that the bound was reached.
 local function next_account(choice)
   for _ = 1, BOUND do
-    local name = redis.call('LPOP', ROTATION .. choice)
+    local name = call('LPOP', ROTATION .. choice)
     if not name then return nil end
     local places = places_of(choice, name, 1) -- rather an old entry than none
     if places == 1 or places == -1 then
-      redis.call('HDEL', PLACES .. choice, name)
+      call('HDEL', PLACES .. choice, name)
     elseif places ~= 0 then
-      redis.call('HINCRBY', PLACES .. choice, name, places > 0 and -1 or 1)
+      call('HINCRBY', PLACES .. choice, name, places > 0 and -1 or 1)
     end
     if places == 1 then return name end
   end
@@ -99,6 +99,6 @@ end
 
 -- Gives an account that has just been taken by next_account its turn back: what had its turn next has no other entry.
 local function undo_next(choice, name)
-  redis.call('LPUSH', ROTATION .. choice, name)
-  redis.call('HSET', PLACES .. choice, name, 1)
+  call('LPUSH', ROTATION .. choice, name)
+  call('HSET', PLACES .. choice, name, 1)
 end

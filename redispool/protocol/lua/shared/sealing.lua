@@ -18,15 +18,15 @@ local function own_key() return string.match(ARGV[2], '^1? (%S+)') end
 local function may_seal()
   local key = own_key()
   if not sealed and not key then return true end
-  if key and (not sealed or redis.call('EXISTS', MEMBERS) == 0) then -- whatever keys there were before, none is in use
-    redis.call('HSET', META, 'sealed', key)
-    redis.call('HDEL', META, 'stray')
+  if key and (not sealed or call('EXISTS', MEMBERS) == 0) then -- whatever keys there were before, none is in use
+    call('HSET', META, 'sealed', key)
+    call('HDEL', META, 'stray')
     return true
   end
   if lacks_key() then return false end
   if key ~= string.match(sealed, '%S+') then
-    redis.call('HINCRBY', META, 'stray', 1)
-    if not string.find(sealed, key, 1, true) then redis.call('HSET', META, 'sealed', sealed .. ' ' .. key) end
+    call('HINCRBY', META, 'stray', 1)
+    if not string.find(sealed, key, 1, true) then call('HSET', META, 'sealed', sealed .. ' ' .. key) end
   end
   return true
 end

@@ -14,13 +14,13 @@ local function split_seat(seat)
 end
 
 -- The highest seat of the account that may be held although it has fewer now; 0: none.
-local function surplus_of(name) return math.min(tonumber(redis.call('HGET', SURPLUS, name) or 0) or 0, 10000) end
+local function surplus_of(name) return math.min(tonumber(call('HGET', SURPLUS, name) or 0) or 0, 10000) end
 
-local function count_free(change) return redis.call('HINCRBY', META, 'free', change) end
+local function count_free(change) return call('HINCRBY', META, 'free', change) end
 
 -- Milliseconds after which to look at a lock again: until it ends, where it does.
 local function left_of(seat)
-  local left = redis.call('PTTL', LOCK .. seat)
+  local left = call('PTTL', LOCK .. seat)
   return left >= 0 and math.max(left, 1) or 60000
 end
 
@@ -31,7 +31,7 @@ local function put_back(name, number, record)
   local count = count_free(1)
   if several and type(redis.pcall('RPUSH', IDLE .. name, number)) == 'table' then -- of another type: the seat comes when it is gone
     need_extras()
-    redis.call('ZADD', COOLING, now + 1000, seat_of(name, number))
+    call('ZADD', COOLING, now + 1000, seat_of(name, number))
     return count_free(-1)
   end
   join_rotation(name, record)
@@ -40,33 +40,33 @@ end
 
 -- A lock that no lease tells of (an operator's own, or an index that went astray) gets one of owner '?', which ends with the lock.
 local function adopt(seat)
-  if redis.call('TYPE', LOCK .. seat).ok ~= 'string' then -- no seat is lost: GET tells the caller what is wrong
+  if call('TYPE', LOCK .. seat).ok ~= 'string' then -- no seat is lost: GET tells the caller what is wrong
     local name, number = split_seat(seat)
-    put_back(name, number, redis.call('HGET', ACCOUNTS, name))
+    put_back(name, number, call('HGET', ACCOUNTS, name))
   end
-  local token = redis.call('GET', LOCK .. seat)
+  local token = call('GET', LOCK .. seat)
   if not token or lease_of(token) == seat then return end
   local alias = '?' .. seat
   write_lease(alias, seat, '?', 0, now, '')
-  redis.call('SADD', OWNER .. '?', alias)
-  redis.call('ZADD', LEASES, now + left_of(seat), alias)
+  call('SADD', OWNER .. '?', alias)
+  call('ZADD', LEASES, now + left_of(seat), alias)
 end
 
 -- Moves what is held or rests on one seat to another that is empty.
 local function move_seat(seat, new_seat)
-  local token = redis.call('GET', LOCK .. seat)
+  local token = call('GET', LOCK .. seat)
   local _, owner, fence, since, purpose = lease_of(token or '')
-  if token then redis.call('RENAME', LOCK .. seat, LOCK .. new_seat) end
+  if token then call('RENAME', LOCK .. seat, LOCK .. new_seat) end
   if owner then write_lease(token, new_seat, owner, fence, since, purpose) end
-  if redis.call('HEXISTS', HELD, '?' .. seat) == 1 then
+  if call('HEXISTS', HELD, '?' .. seat) == 1 then
     end_lease('?' .. seat, '?')
     adopt(new_seat)
   end
   for _, index in ipairs({COOLING, DIRTY}) do
-    local at = redis.call('ZSCORE', index, seat)
+    local at = call('ZSCORE', index, seat)
     if at then
-      redis.call('ZREM', index, seat)
-      redis.call('ZADD', index, at, new_seat)
+      call('ZREM', index, seat)
+      call('ZADD', index, at, new_seat)
     end
   end
 end
@@ -75,14 +75,14 @@ end
 local function taken_by_surplus(name, seat, sessions)
   for number = surplus_of(name), sessions + 1, -1 do
     local old = seat_of(name, tostring(number))
-    if redis.call('EXISTS', LOCK .. old) == 1 then
+    if call('EXISTS', LOCK .. old) == 1 then
       move_seat(old, seat)
       adopt(seat)
-      redis.call('HSET', SURPLUS, name, number)
+      call('HSET', SURPLUS, name, number)
       return true
     end
   end
-  redis.call('HDEL', SURPLUS, name)
+  call('HDEL', SURPLUS, name)
   return false
 end
 
@@ -90,16 +90,16 @@ end
 local function is_vacant(name, number, record)
   local sessions = sessions_of(record)
   if tonumber(number) > sessions then return false end
-  return redis.call('EXISTS', SURPLUS) == 0 or not taken_by_surplus(name, seat_of(name, number), sessions)
+  return call('EXISTS', SURPLUS) == 0 or not taken_by_surplus(name, seat_of(name, number), sessions)
 end
 
 -- Remembers that some of so many seats may be held although the account has fewer now.
 local function note_surplus(name, sessions)
   local highest = math.max(sessions, surplus_of(name))
   for number = highest, 2, -1 do
-    if redis.call('EXISTS', LOCK .. seat_of(name, tostring(number))) == 1 then
+    if call('EXISTS', LOCK .. seat_of(name, tostring(number))) == 1 then
       need_extras()
-      return redis.call('HSET', SURPLUS, name, number)
+      return call('HSET', SURPLUS, name, number)
     end
   end
 end
@@ -113,6 +113,6 @@ local function withdraw(name, record)
     if #seats == 0 then seats[1] = name end
     count_free(-#seats)
   end
-  redis.call('DEL', IDLE .. name)
+  call('DEL', IDLE .. name)
   return seats
 end

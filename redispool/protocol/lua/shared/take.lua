@@ -20,7 +20,7 @@ local function barred(request, waiter, bounded)
 end
 
 local function take_particular(request, name)
-  local record = redis.call('HGET', ACCOUNTS, name)
+  local record = call('HGET', ACCOUNTS, name)
   if not record then return nil end
   for _ = 1, BOUND do
     if places_of('', name, 1) <= 0 or pause() > 0 then return nil end
@@ -43,7 +43,7 @@ local function take_next(request)
     local name
     name, more = next_account(choice)
     if not name then break end
-    local record = redis.call('HGET', ACCOUNTS, name)
+    local record = call('HGET', ACCOUNTS, name)
     if record then
       local waiter, bounded = first_waiter(name, record, sessions_of(record) == 0)
       local other = waiter and waiter.token ~= request.token
@@ -71,7 +71,7 @@ local function pop_several(request, count)
     name, bounded = next_account(request.want)
     if not name then break end
     popped[#popped + 1] = name
-    local record, waiter = redis.call('HGET', ACCOUNTS, name), nil
+    local record, waiter = call('HGET', ACCOUNTS, name), nil
     if record and may_take(request, name) then
       waiter, bounded = first_waiter(name, record, sessions_of(record) == 0)
       if bounded then break end
@@ -87,12 +87,12 @@ end
 
 -- Takes several different accounts, or none; a list of grants.
 local function take_several(request, count)
-  if tonumber(redis.call('HGET', META, 'free') or 0) < count then return nil end
+  if tonumber(call('HGET', META, 'free') or 0) < count then return nil end
   local names, bounded = pop_several(request, count)
   if not names then return nil, bounded end
   local mails, failed = {}, false
   for i, name in ipairs(names) do
-    local record = redis.call('HGET', ACCOUNTS, name)
+    local record = call('HGET', ACCOUNTS, name)
     leave_rotation(name, record)
     if failed then
       join_rotation(name, record)
@@ -108,10 +108,10 @@ end
 
 local function take_to_clean(request)
   for _ = 1, BOUND do
-    local seat = redis.call('ZPOPMIN', DIRTY)[1]
+    local seat = call('ZPOPMIN', DIRTY)[1]
     if not seat then return nil end
     local name, number = split_seat(seat)
-    local record = redis.call('HGET', ACCOUNTS, name)
+    local record = call('HGET', ACCOUNTS, name)
     local mail = record and is_vacant(name, number, record) and grant(request, request.token, seat, record)
     if mail then return mail end
   end
@@ -121,8 +121,8 @@ end
 -- The account that who asks would rather have, if it is free and may be had.
 local function take_preferred(request)
   local name = request.options.prefer
-  if name == true then name = redis.call('GET', LAST .. request.owner) end
-  local record = name and redis.call('HGET', ACCOUNTS, name)
+  if name == true then name = call('GET', LAST .. request.owner) end
+  local record = name and call('HGET', ACCOUNTS, name)
   if not record or not may_take(request, name) then return nil end
   if request.want ~= '' and not carries(labels_of(record), request.want) then return nil end
   return take_particular(request, name)

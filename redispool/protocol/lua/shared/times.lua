@@ -4,20 +4,20 @@
 -- Milliseconds until the pool's pace allows the next hand-out.
 local function pause()
   if not policy.pace then return 0 end
-  local next_at = tonumber(redis.call('HGET', META, 'next_at') or 0)
+  local next_at = tonumber(call('HGET', META, 'next_at') or 0)
   return math.max(0, math.ceil((next_at - clock[1] * 1000000 - clock[2]) / 1000))
 end
 
 -- Milliseconds until the next lease, rest or pause ends by itself; -1 where none will. Before a waiter's turn as many
 -- pauses are to end as there are others before it.
 local function next_end(rank)
-  local lease = redis.call('ZRANGE', LEASES, 0, 0, 'WITHSCORES')
+  local lease = call('ZRANGE', LEASES, 0, 0, 'WITHSCORES')
   local soonest = tonumber(lease[2]) or math.huge
   if extras then
-    local resting = redis.call('ZRANGE', COOLING, 0, 0, 'WITHSCORES')
+    local resting = call('ZRANGE', COOLING, 0, 0, 'WITHSCORES')
     soonest = math.min(soonest, tonumber(resting[2]) or math.huge)
     local paced = pause()
-    if paced > 0 and redis.call('EXISTS', ROTATION) == 1 then
+    if paced > 0 and call('EXISTS', ROTATION) == 1 then
       soonest = math.min(soonest, now + paced + math.ceil((rank or 0) * policy.pace / 1000))
     end
   end

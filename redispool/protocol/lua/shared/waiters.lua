@@ -15,7 +15,7 @@ end
 -- The first living waiter in the queues who may have the account ('alone': of those who want but one); the second result
 -- tells that so many had died that the bound was reached.
 local function first_of(queues, name, alone)
-  if redis.call('EXISTS', unpack(queues)) == 0 then return nil end
+  if call('EXISTS', unpack(queues)) == 0 then return nil end
   local passed, dead = {}, 0
   for _ = 1, PASSED do
     local token, stamp, queue
@@ -26,9 +26,9 @@ local function first_of(queues, name, alone)
     end
     if not token then return nil end
     local request = request_of(token)
-    if not request or redis.call('EXISTS', ALIVE .. request.box) == 0 then
-      redis.call('ZREM', queue, token)
-      redis.call('HDEL', REQUESTS, token)
+    if not request or call('EXISTS', ALIVE .. request.box) == 0 then
+      call('ZREM', queue, token)
+      call('HDEL', REQUESTS, token)
       dead = dead + 1
       if dead == BOUND then return nil, true end
     elseif is_for(request, name, alone) then
@@ -48,17 +48,17 @@ end
 
 -- Whether something is free of what is wanted, though perhaps not for who wants it, or not yet.
 local function is_free(request)
-  if request.want == '' then return tonumber(redis.call('HGET', META, 'free') or 0) > 0 end
-  if string.sub(request.want, 1, 1) == '\t' then return redis.call('EXISTS', ROTATION .. request.want) == 1 end
+  if request.want == '' then return tonumber(call('HGET', META, 'free') or 0) > 0 end
+  if string.sub(request.want, 1, 1) == '\t' then return call('EXISTS', ROTATION .. request.want) == 1 end
   return places_of('', request.want, 1) > 0
 end
 
 -- Somebody who held others up has gone, or was served: who is next shall ask. 'queue' is the one that he was in.
 local function tell_next(queue)
-  if redis.call('EXISTS', REQUESTS) == 0 or tonumber(redis.call('HGET', META, 'free') or 0) <= 0 then return end
+  if call('EXISTS', REQUESTS) == 0 or tonumber(call('HGET', META, 'free') or 0) <= 0 then return end
   wake((first_of({queue}, '')))
-  local name = redis.call('LRANGE', ROTATION, 0, 0)[1]
-  local record = name and redis.call('HGET', ACCOUNTS, name)
+  local name = call('LRANGE', ROTATION, 0, 0)[1]
+  local record = name and call('HGET', ACCOUNTS, name)
   if record then wake((first_waiter(name, record))) end
 end
 
@@ -68,7 +68,7 @@ local function rest_and_tell(seat, back_at)
   rest(seat, back_at)
   if known >= 0 and back_at - now >= known then return end
   local name = split_seat(seat)
-  local record = redis.call('HGET', ACCOUNTS, name)
+  local record = call('HGET', ACCOUNTS, name)
   if record then wake((first_waiter(name, record))) end
 end
 
@@ -91,16 +91,16 @@ end
 -- A seat has come free.
 local function free(seat)
   local name, number = split_seat(seat)
-  local record = redis.call('HGET', ACCOUNTS, name)
+  local record = call('HGET', ACCOUNTS, name)
   if not record then return end -- removed while it was held
   local sessions = sessions_of(record)
   if tonumber(number) > math.max(sessions, 1) then return end -- max_sessions was lowered while it was held
   if extras then
-    if redis.call('HEXISTS', QUARANTINE, name) == 1 then return end
-    if sessions > 0 and redis.call('EXISTS', SURPLUS) == 1 and taken_by_surplus(name, seat, sessions) then return end
-    local back_at = tonumber(redis.call('HGET', REST, name) or 0)
+    if call('HEXISTS', QUARANTINE, name) == 1 then return end
+    if sessions > 0 and call('EXISTS', SURPLUS) == 1 and taken_by_surplus(name, seat, sessions) then return end
+    local back_at = tonumber(call('HGET', REST, name) or 0)
     if back_at > now then return rest_and_tell(seat, back_at) end
-    redis.call('HDEL', REST, name)
+    call('HDEL', REST, name)
   end
   if sessions == 0 then return open_up(name, record) end
   local request = first_waiter(name, record)
@@ -124,23 +124,23 @@ end
 local function to_the_cleaners(seat)
   need_extras()
   local name, number = split_seat(seat)
-  local record = redis.call('HGET', ACCOUNTS, name)
-  if not record or redis.call('HEXISTS', QUARANTINE, name) == 1 or not is_vacant(name, number, record) then return end
+  local record = call('HGET', ACCOUNTS, name)
+  if not record or call('HEXISTS', QUARANTINE, name) == 1 or not is_vacant(name, number, record) then return end
   local request = first_of({queue_of(CLEANUP)}, name)
   local mail = request and grant(request, request.token, seat, record)
   if mail then
     post(request, mail, request.ttl)
-  elseif redis.call('EXISTS', LOCK .. seat) == 0 then
-    redis.call('ZADD', DIRTY, now, seat)
+  elseif call('EXISTS', LOCK .. seat) == 0 then
+    call('ZADD', DIRTY, now, seat)
   end
 end
 
 -- Tells the waiters of a queue that they wait in vain.
 local function dismiss(queue, reason)
-  for _, token in ipairs(redis.call('ZRANGE', queue, 0, CROWD - 1)) do
+  for _, token in ipairs(call('ZRANGE', queue, 0, CROWD - 1)) do
     local request = request_of(token)
-    redis.call('ZREM', queue, token)
-    redis.call('HDEL', REQUESTS, token)
+    call('ZREM', queue, token)
+    call('HDEL', REQUESTS, token)
     if request then post(request, reason .. '\n' .. token, 60000) end
   end
 end
