@@ -26,6 +26,7 @@ _SENTINEL_TIMEOUT = 2.0  # seconds; they are asked in turn, and one that is gone
 _UNLIMITED = 2**31
 _REPLICAS = "_redispool_min_replicas"  # an attribute of a client that `connect` has made
 _MOST_REPLICAS = 1000
+_SHARED = "_redispool_shared"  # likewise, of one that `shared_client` has made
 # settings that tie a connection to the pool it was made for, or that serve only what we do not use
 _NOT_OURS = frozenset({
     "cache", "cache_config", "connection_pool", "connection_pool_class", "event_dispatcher", "himport_registry",
@@ -140,6 +141,8 @@ def private_client(client: redis.Redis | redis.RedisCluster, **overrides: Any) -
     Raises:
         ConfigError: the client is of a replica, which cannot be written to.
     """
+    if not overrides and getattr(client, _SHARED, False):
+        return client
     if isinstance(client, redis.RedisCluster):
         return _private_cluster(client, overrides)
     pool = client.connection_pool
@@ -155,6 +158,13 @@ def private_client(client: redis.Redis | redis.RedisCluster, **overrides: Any) -
     return _client(
         SentinelConnectionPool(pool.service_name, sentinel, check_connection=pool.check_connection, **settings)
     )
+
+
+def shared_client(client: redis.Redis | redis.RedisCluster) -> redis.Redis | redis.RedisCluster:
+    """A private client that many pools are to share: each asks for one, and gets this."""
+    mine = told_of_replicas(private_client(client), replicas_of(client, None))
+    setattr(mine, _SHARED, True)
+    return mine
 
 
 def own_settings(settings: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
-from redispool.connect import client_from
+from redispool.connect import client_from, shared_client
 from redispool.discretion import discreet
 from redispool.pool import AccountPool
 from redispool.stripes import Stripes, check_pool_options, stripe_names
@@ -29,15 +29,18 @@ class StripedPool:
 
     One pool is as fast as one server. This is for what is larger: an account belongs to the stripe that its name says;
     a worker draws from its own stripe, from another if that has none free, and waits in line at its own if none has.
+    Stripes that do not answer are gone round.
 
     What it gives up: accounts take turns, and waiters are served first come, first served, within a stripe, not across
-    them. An account that comes free at another stripe is taken there by who asks first, or by who waits here when he
-    looks around, once a second. But nobody waits longer than in a pool of his stripe's size: he keeps his place there.
+    them. An account that comes free at another stripe is taken there by who asks first, or by who waits here: he looks
+    at four others once a second, in turn, and keeps his place in line meanwhile. Where more than 50 wait in a process,
+    each looks less often, every ten seconds at the least. Rules hold for each stripe by itself, `max_rate` and
+    `max_per_owner` too.
 
     Args:
         name: the name of the pool; its stripes are the pools `NAME:1ofN`, `NAME:2ofN`, ...
         stripes: how many, 1 to 1024: the same on every host. Some for each primary of the cluster are enough.
-        home: the number of this worker's own stripe, from 0; None: any, by lot.
+        home: the number of this worker's own stripe, from 0; None: any, by lot, another one in each process.
         redis: a URL, or a client of redis-py; default: the environment variable REDISPOOL_URL, else
             redis://localhost:6379/0.
         **pool_options: further arguments of `AccountPool` (namespace, ttl, cipher, cooldown, ...), for each stripe.
@@ -58,7 +61,7 @@ class StripedPool:
     ) -> None:
         names = stripe_names(name, stripes)
         check_pool_options(pool_options)
-        client = client_from(redis)
+        client = shared_client(client_from(redis))  # a cluster's knows all nodes, and has connections to each
         self._stripes = Stripes(name, [AccountPool(name=one, redis=client, **pool_options) for one in names], home)
 
     def __repr__(self) -> str:
@@ -91,10 +94,13 @@ class StripedPool:
     ) -> Handle:
         """Take the next account in turn of the own stripe, or of another; see `AccountPool.acquire_account`.
 
+        A preferred account is looked for in its stripe; with `prefer=True` an owner begins at the same one each time.
+
         Raises:
             AcquireTimeout: no account came free in time.
             PoolEmpty: no stripe has accounts; no account carries the labels.
             PoolExhausted: all that could be had is quarantined.
+            redis.RedisError: the stripes that may have what is wanted did not answer in time.
             UnknownAccount: the account asked for is not in the pool.
         """
         handle: Handle = self._run(self._stripes.acquire(account, owner, timeout, ttl, priority, choice))
@@ -131,7 +137,10 @@ class StripedPool:
         return self._run(self._stripes.release_owner(owner))
 
     def add_account(self, accounts: Account | Iterable[Account]) -> int:
-        """Add one or more accounts, each to the stripe that its name says; how many were new."""
+        """Add one or more accounts, each to the stripe that its name says; how many were new.
+
+        One cannot be renamed afterwards (ConfigError) to what belongs to another stripe: remove it, and add it anew.
+        """
         return self._run(self._stripes.add(accounts))
 
     def remove_account(self, accounts: Account | str | Iterable[Account | str]) -> None:

@@ -45,7 +45,7 @@ class StripedPool:
     Args:
         name: the name of the pool; its stripes are the pools `NAME:1ofN`, `NAME:2ofN`, ...
         stripes: how many, 1 to 1024: the same on every host. Some for each primary of the cluster are enough.
-        home: the number of this worker's own stripe, from 0; None: any, by lot.
+        home: the number of this worker's own stripe, from 0; None: any, by lot, another one in each process.
         redis: a URL, or a client of redis.asyncio; default: the environment variable REDISPOOL_URL, else
             redis://localhost:6379/0.
         **pool_options: further arguments of `AccountPool` (namespace, ttl, cipher, cooldown, ...), for each stripe.

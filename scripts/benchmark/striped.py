@@ -1,20 +1,27 @@
-"""One logical pool in several stripes, against one of a single stripe: how fair it is still, and what a turn costs."""
+"""One logical pool in several stripes, against one of a single stripe: how fair it is still, and what a turn costs.
+
+And how long an account is idle that comes free where nobody waits, while somebody waits at another stripe.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from itertools import count
+from math import ceil
 from statistics import mean
 from typing import TYPE_CHECKING
 
 import redis
 
-from benchmark.report import Figure, figure, jain
+from benchmark.report import Figure, Target, figure, jain
 from benchmark.server import Counters
 from redispool import Account
 from redispool.asyncio import StripedPool
+from redispool.stripe_search import LOOK_AROUND, REACH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
     from benchmark.settings import Settings
 
 _HOLD = 0.005  # seconds
+_ROUNDS = 30  # of the idle account, all at one time
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +49,14 @@ def measure(settings: Settings) -> list[Figure]:
             before = Counters.read(observer)
             waits = asyncio.run(_crowd(settings, stripes))
             figures += _figures(settings, stripes, waits, Counters.read(observer).since(before).cpu)
-    return figures
+    idle = asyncio.run(_all_idle(settings))
+    looks = ceil((settings.stripes - 1) / REACH)  # until who waits has seen all the others
+    group = f"one waits at one of {settings.stripes} stripes, an account comes free at another"
+    return [
+        *figures,
+        figure(group, "it is idle", idle, "s"),
+        figure(group, "and at the longest", [max(idle)], "s", Target(looks * LOOK_AROUND, at_most=True)),
+    ]
 
 
 async def _crowd(settings: Settings, stripes: int) -> list[Wait]:
@@ -67,6 +82,35 @@ async def _work(number: int, pool: StripedPool, end: float) -> list[Wait]:
             waits.append(Wait(number, asked, time.monotonic()))
             await asyncio.sleep(_HOLD)
     return waits
+
+
+async def _all_idle(settings: Settings) -> list[float]:
+    rounds = [_idle(settings, f"{settings.prefix}:idle {number}") for number in range(_ROUNDS)]
+    return list(await asyncio.gather(*rounds))
+
+
+async def _idle(settings: Settings, name: str) -> float:
+    """Seconds from a release at another stripe until who waits at the first has the account."""
+    async with StripedPool(
+        name, stripes=settings.stripes, home=0, redis=settings.url, namespace=settings.prefix
+    ) as pool:
+        names = (f"account-{number}" for number in count())
+        in_each: dict[object, str] = {}
+        while len(in_each) < settings.stripes:
+            account = next(names)
+            in_each.setdefault(pool.stripe_of(account), account)
+        await pool.add_account([Account(account, "a secret") for account in in_each.values()])
+        held = {account: await pool.acquire_account(account) for account in in_each.values()}
+        waiting = asyncio.create_task(pool.acquire_account())
+        await asyncio.sleep(random.uniform(1.0, 3.0))
+        _, *elsewhere = [in_each[stripe] for stripe in pool.stripes]
+        await held.pop(random.choice(elsewhere)).release()
+        released = time.monotonic()
+        held["found"] = await waiting
+        seconds = time.monotonic() - released
+        for handle in held.values():
+            await handle.release()
+        return seconds
 
 
 def _figures(settings: Settings, stripes: int, waits: Sequence[Wait], cpu: float) -> list[Figure]:
