@@ -8,7 +8,7 @@ from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any
 
 from redispool.drivers import translated
-from redispool.errors import AcquireTimeout, PoolEmpty, PoolExhausted, ReplicationError
+from redispool.errors import AcquireTimeout, ConfigError, PoolEmpty, PoolExhausted, ReplicationError
 from redispool.protocol.chance import chance
 from redispool.protocol.commands import Block, Elsewhere, Pause, Unavailable
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from redispool.protocol.commands import Flow
 
+_IN_VAIN = (PoolEmpty, ConfigError)  # what a stripe says that has nothing to wait for; the latter if all is excluded
 LOOK_AROUND = 1.0  # seconds that one waits in line at a stripe before looking at others
 REACH = 4  # others that are looked at then
 _LOOKS = 50  # a second, by all who wait in a process
@@ -95,7 +96,7 @@ class Search:
 
     def _begin_to_look(self) -> None:
         self._waitable: list[Any] = []  # where one may wait for what is wanted
-        self._in_vain: PoolEmpty | None = None
+        self._in_vain: PoolEmpty | ConfigError | None = None
         self._outage: Exception | None = None
         self._left_out = False  # stripes that did not answer before
 
@@ -133,8 +134,8 @@ class Search:
             except AcquireTimeout:
                 self._waitable.append(pool)
                 self._gone_since = None
-            except PoolEmpty as error:
-                self._in_vain = self._in_vain if isinstance(self._in_vain, PoolExhausted) else error
+            except _IN_VAIN as error:
+                self._in_vain = max(self._in_vain or error, error, key=_telling)
             except Exception as error:  # noqa: BLE001 - what is no outage is raised again
                 is_second = self._outage is not None
                 self._note_outage(pool, error, time.monotonic() - asked)
@@ -172,8 +173,10 @@ class Search:
         self._outages.forget()
         yield Pause(min(chance.uniform(0.05, 0.5), limit - now))
 
-    def _told_in_full(self) -> PoolEmpty:
-        error = self._in_vain or PoolEmpty("there is none")
+    def _told_in_full(self) -> PoolEmpty | ConfigError:
+        error = self._in_vain
+        if error is None or isinstance(error, ConfigError):
+            return error or PoolEmpty(f"striped pool {self._pool_name!r} has no stripe to look at")
         return type(error)(
             f"none of the {len(self._ring)} stripes of pool {self._pool_name!r} has what is wanted; of one: {error}"
         )
@@ -192,8 +195,8 @@ class Search:
             return (yield from self._wait(home))
         except AcquireTimeout:
             raise AcquireTimeout(f"no account of striped pool {self._pool_name!r} came free in time") from None
-        except PoolEmpty:
-            return None  # the stripe has been emptied: look whether all are
+        except _IN_VAIN:
+            return None  # the stripe has been emptied, say: look whether all are
         except Exception as error:  # noqa: BLE001 - what is no outage is raised again
             self._note_outage(home, error)
             return None
@@ -316,6 +319,11 @@ class PlaceInLine:
         except StopIteration as stop:
             self.is_over, self.result = True, stop.value
         self.is_standing = not self.is_over and not self._interrupted and isinstance(self._command, Block | Pause)
+
+
+def _telling(error: PoolEmpty | ConfigError) -> int:
+    """How much it tells that one stripe gave this reason, where others gave another."""
+    return 2 if isinstance(error, PoolExhausted) else int(isinstance(error, ConfigError))
 
 
 def _once(command: Any) -> Flow[Any]:

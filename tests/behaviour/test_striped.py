@@ -318,6 +318,26 @@ def test_the_preferred_account_is_looked_for_where_it_is(open_striped, shares):
         assert handle.name == name
 
 
+def test_a_stripe_whose_accounts_are_all_excluded_is_passed_over(open_striped, shares, start):
+    pool = open_striped()
+    mine = pool.acquire_account(exclude=shares[0], timeout=0)
+    assert mine.name not in shares[0]
+    mine.release()
+    held = take_all(pool)
+    waiting = start(pool.acquire_account, exclude=shares[0], timeout=10)
+    wait_until(lambda: pool.status().waiting == 1)
+    name = min(shares[1])
+    held[min(shares[0])].release()
+    held[name].release()
+    assert waiting.result(5).name == name
+    with pytest.raises(ConfigError, match="0 is the most"):
+        pool.acquire_account(exclude=NAMES)
+    with pytest.raises(ConfigError, match="timeout"):
+        pool.acquire_account(timeout=-1)
+    with pytest.raises(ConfigError, match="ttl"):
+        pool.acquire_account(ttl=0)
+
+
 def test_forked_processes_draw_from_stripes_of_their_own(server, pool_name, monkeypatch):
     pool = redispool.StripedPool(pool_name, stripes=1024, redis=server.url)
     first = set()
