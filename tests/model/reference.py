@@ -263,8 +263,6 @@ class Pool:
             name = asked.want or self.rotation.next_account()
             if name is None or (asked.want and not self.rotation.has_turn(name)):
                 return None
-            if asked.want and self.sessions[name] == 0:
-                return ("granted", name, 0)
             waiter = self.first_waiter(name)
             self.rotation.leave(name)
             if waiter is None or waiter.token == asked.token:
