@@ -110,6 +110,8 @@ class Search:
         """
         while True:
             found = yield from self._look(self._ring)
+            if found is None and self._waitable and self._deadline is not None and time.monotonic() >= self._deadline:
+                raise self._timed_out()
             if found is None and self._waitable:
                 found = yield from self._wait_somewhere()
             elif found is None and self._left_out and self._outage is None:
@@ -173,6 +175,9 @@ class Search:
         self._outages.forget()
         yield Pause(min(chance.uniform(0.05, 0.5), limit - now))
 
+    def _timed_out(self) -> AcquireTimeout:
+        return AcquireTimeout(f"no account of striped pool {self._pool_name!r} came free in time")
+
     def _told_in_full(self) -> PoolEmpty | ConfigError:
         error = self._in_vain
         if error is None or isinstance(error, ConfigError):
@@ -194,7 +199,7 @@ class Search:
         try:
             return (yield from self._wait(home))
         except AcquireTimeout:
-            raise AcquireTimeout(f"no account of striped pool {self._pool_name!r} came free in time") from None
+            raise self._timed_out() from None
         except _IN_VAIN:
             return None  # the stripe has been emptied, say: look whether all are
         except Exception as error:  # noqa: BLE001 - what is no outage is raised again
