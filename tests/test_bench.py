@@ -95,6 +95,7 @@ FIGURES = {
         }
         for stripes in ("1 stripe", "2 stripes")
     },
+    "one waits at one of 2 stripes, an account comes free at another": {"it is idle", "and at the longest"},
     "3 primaries against one, 3 pools, by their CPU": {
         "CPU of a cycle, of all together", "share of the busiest", "cycles until the busiest has used a second of CPU",
         "one primary: CPU of a cycle",
