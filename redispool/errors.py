@@ -16,13 +16,7 @@ class PoolExhausted(PoolEmpty):
 
 
 class AcquireTimeout(RedispoolError, TimeoutError):  # noqa: N818
-    """No account came free in the time that the caller gave.
-
-    Attributes:
-        stamp: where in the queue the caller was; '' if he did not wait.
-    """
-
-    stamp: str = ""
+    """No account came free in the time that the caller gave."""
 
 
 class NotHeld(RedispoolError):  # noqa: N818

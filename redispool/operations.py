@@ -102,12 +102,11 @@ class Operations(Roster[H]):
         ttl: Any,
         priority: Any,
         choice: Mapping[str, Any] = _NO_CHOICE,
-        stamp: str = "",
     ) -> Flow[H]:
-        """Wait for an account, at the place in line that the caller had before, if any; its handle."""
-        fields = check_choice(choice) | {"stamp": stamp}
+        """Wait for an account; its handle."""
+        fields = check_choice(choice)
         if account is not None:
-            if fields.keys() - {"patient", "stamp"}:
+            if fields.keys() - {"patient"}:
                 raise ConfigError("a particular account was asked for, so labels, exclude and prefer make no sense")
             fields["account"] = name_of(account)
         (handle,) = yield from self._take(owner, timeout, ttl, priority, fields)

@@ -84,7 +84,7 @@ class LeaseFlows:
     def _acquire(self, request: Request, timeout: float | None) -> Flow[list[Grant]]:
         deadline = None if timeout is None else self.channel.clock() + timeout
         wait = timeout is None or timeout > 0
-        stamp: Argument = request.stamp if wait else ""  # who does not wait has no place in line
+        stamp: Argument = ""
         while True:
             # a request that does not wait still needs its one answer
             asked, reply = yield from self.channel.call(
@@ -98,7 +98,7 @@ class LeaseFlows:
                     return [read_grant(packed, asked, reply[1]) for packed in reply[2:]]
                 case b"waiting":
                     stamp = reply[1]
-                    grants = yield from self._wait(request, timeout, deadline, asked, *reply[1:])
+                    grants = yield from self._wait(request, timeout, deadline, asked, *reply[2:])
                     if grants:
                         return grants
                 case b"choose":
@@ -117,7 +117,6 @@ class LeaseFlows:
         timeout: float | None,
         deadline: float | None,
         asked: float,
-        stamp: bytes,
         rank: int | None,
         next_end: int,
         server_now: int,
@@ -126,7 +125,7 @@ class LeaseFlows:
         """Wait for mail; what it grants, or None when it is time to ask again."""
         remaining = None if deadline is None else deadline - self.channel.clock()
         if remaining is not None and remaining <= 0:
-            return (yield from self._last_chance(request, timeout, stamp))
+            return (yield from self._last_chance(request, timeout))
         soon = (restless or 0 < next_end < self.slice_seconds * 1000) and (rank or 0) < FIRST_FEW
         mail = yield from self._block(
             request, self._slice(request, rank, next_end, remaining), remaining, soon=bool(soon)
@@ -187,14 +186,12 @@ class LeaseFlows:
         seconds = self.slice_seconds if next_end < 0 else min(self.slice_seconds, (next_end + 1) / 1000)
         return bool(well) and self.channel.clock() - attended_at < presence, asked, seconds
 
-    def _last_chance(self, request: Request, timeout: float | None, stamp: bytes) -> Flow[list[Grant]]:
+    def _last_chance(self, request: Request, timeout: float | None) -> Flow[list[Grant]]:
         """The time is up: leave the queue, unless the grant was on its way."""
         asked, reply = yield from self._cancel(request, "keep")
         if reply[0] == b"granted":
             return [read_grant(packed, asked, reply[1]) for packed in reply[2:]]
-        error = self._timed_out(request, timeout)
-        error.stamp = stamp.decode()
-        raise error
+        raise self._timed_out(request, timeout)
 
     def _cancel(self, request: Request, grants: str) -> Flow[tuple[float, list[Any]]]:
         words = (request.token, request.box, grants, request.want, request.count)

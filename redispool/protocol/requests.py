@@ -35,7 +35,6 @@ class Request:
         exclude: accounts that it must not be.
         prefer: the account that it shall be if that is free; True for the one that the owner had last.
         patient: whether to wait where all that could be had is quarantined.
-        stamp: where in the queue it was, if it comes back to its place.
     """
 
     token: str
@@ -49,7 +48,6 @@ class Request:
     exclude: tuple[str, ...] = ()
     prefer: str | bool = False
     patient: bool = False
-    stamp: str = ""
 
     @property
     def want(self) -> str:

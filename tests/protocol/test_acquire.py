@@ -57,12 +57,6 @@ def test_one_of_many_at_a_mailbox_blocks_for_longer_but_not_beyond_the_deadline(
     assert SLICE < stage.commands[1].longest <= most
 
 
-@pytest.mark.parametrize(("timeout", "stamp"), [(None, "17"), (5, "17"), (0, "")])
-def test_who_waits_comes_back_to_his_place_and_who_does_not_has_none(stage, timeout, stamp):
-    stage.play(stage.leases.acquire(Request("t", "b", "me", 1.0, stamp="17"), timeout), ("acquire", granted()))
-    assert stage.commands[0].arguments[-2] == stamp
-
-
 def test_every_further_poll_is_the_same_request_with_the_stamp_that_keeps_its_place(stage):
     stage.play(
         stage.leases.acquire(ANY, None),
