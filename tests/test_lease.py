@@ -246,8 +246,8 @@ def test_a_handle_whose_release_told_that_it_was_lost_is_dropped_in_silence(make
     with pytest.raises(LeaseLost):
         handle.release()
     del handle
-    gc.collect()
-    assert not recwarn.list
+    gc.collect()  # what else it finds is other tests'
+    assert not [warning for warning in recwarn.list if "dropped" in str(warning.message)]
 
 
 def test_a_dropped_handle_goes_back_to_its_pool_at_once(make_pool):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -75,7 +75,7 @@ def start() -> Iterator[Callable[..., Future[Any]]]:
         return future
 
     yield start_thread
-    assert all(future.done() for future in futures), "a thread is still waiting"
+    assert not wait(futures, timeout=10).not_done, "a thread is still waiting"
 
 
 @pytest.fixture
