@@ -309,6 +309,13 @@ def issue_certificate(directory: Path, name: str, issuer: Any, hosts: tuple[str,
         .not_valid_before(now - dt.timedelta(days=2))
         .not_valid_after(now + dt.timedelta(days=valid_days))
         .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+        # Python 3.13 and later ask for these
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key((issuer[1] if issuer else key).public_key()),
+            critical=False,
+        )
+        .add_extension(_key_usage(signs=issuer is None), critical=True)
     )
     if hosts:
         builder = builder.add_extension(x509.SubjectAlternativeName([_alternative(host) for host in hosts]), False)
@@ -319,6 +326,14 @@ def issue_certificate(directory: Path, name: str, issuer: Any, hosts: tuple[str,
     )
     (directory / f"{name}.key").write_bytes(private)
     return subject, key
+
+
+def _key_usage(*, signs: bool) -> x509.KeyUsage:
+    never = dict.fromkeys(
+        ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only",
+         "decipher_only"), False,
+    )  # fmt: skip
+    return x509.KeyUsage(digital_signature=True, key_cert_sign=signs, crl_sign=signs, **never)
 
 
 def _alternative(host: str) -> x509.GeneralName:
