@@ -300,6 +300,7 @@ KINDS = {"alone": Alone, "threads": Threads, "tasks": Tasks}
 
 def main(settings: Settings) -> None:
     """Work, until killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C may strike only where it is looked for
     os.nice(10)  # the machine is shared, and the server comes first
     if settings.clock:
         real = time.time
