@@ -84,7 +84,7 @@ def check_whole(what: str, value: Any, least: int, most: int) -> int:
     """A whole number within bounds."""
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise ConfigError(f"{what} must be a whole number from {least} to {most}, not {value!r}")
-    return value
+    return int(value)  # a member of an enumeration would be printed by its name
 
 
 def check_flag(what: str, value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Runs a flow on a client: the only place that talks to Redis."""
+"""Runs a flow on a client: with `redispool.link`, the only place that talks to Redis."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from redis.exceptions import (
 )
 
 from redispool.errors import ProtocolMismatch, ReplicationError
-from redispool.link import Link, open_link
+from redispool.link import Link, open_link, texts_of
 from redispool.protocol.commands import (
     Block,
     Call,
@@ -60,6 +60,7 @@ _OUTAGE = (
     RedisClusterException, AskError, TryAgainError, MasterDownError, OutOfMemoryError, OSError,
 )  # fmt: skip
 _OUTAGE_REPLIES = ("UNBLOCKED", "LOADING", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "NOREPLICAS", "BUSY ")
+_NOT_A_NUMBER = ("is not an integer", "not a valid float", "would overflow")
 _REPLICATION = 500  # ms to wait for replicas at a time: less than any connection's patience
 _MOVING = "access a non local key"  # a cluster is moving the slot; see lua/shared/open.lua
 
@@ -83,7 +84,7 @@ def translated(error: Exception) -> Exception:
                 f"or pool name ({text})"
             )
         # Lua's own errors, and those of a command that counts
-        if text.startswith("user_script:") or "is not an integer" in text or "not a valid float" in text:
+        if text.startswith("user_script:") or any(words in text for words in _NOT_A_NUMBER):
             return ProtocolMismatch(f"a script found data that redispool did not write ({text})")
     return error
 
@@ -226,7 +227,7 @@ class Wire:
             blocks: seconds after which the server is to answer at the latest, for a command that blocks there.
         """
         if self._cluster is not None:
-            return as_sent(words[0], self._cluster.execute_command(*words, NEVER_DECODE=True))
+            return as_sent(words[0], self._cluster.execute_command(*texts_of(words), NEVER_DECODE=True))
         link = self._link()
         try:
             link.send(words)

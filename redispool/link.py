@@ -22,27 +22,28 @@ if TYPE_CHECKING:
 
 _CHUNK = 65536  # bytes
 _PATIENCE = 5.0  # seconds without an answer after which a connection is given up, if it has no such limit itself
+_TEXT = (str, bytes)
 _NOT_YET = object()  # that a reply has not come whole
+
+
+def texts_of(words: tuple[Argument, ...]) -> tuple[str | bytes, ...]:
+    """The words, numbers printed: hiredis, which would print them, crashes if a handler raises meanwhile (Ctrl-C)."""
+    return tuple([word if isinstance(word, _TEXT) else str(word) for word in words])
 
 
 def packed(words: tuple[Argument, ...]) -> bytes:
     """A command as the server reads it; redis-py would take three times as long to pack a script's many words."""
     if pack_command is not None:
-        command: bytes = pack_command(words)  # type: ignore[arg-type]  # it takes any number of them
+        command: bytes = pack_command(texts_of(words))  # type: ignore[arg-type]  # it takes any number of them
         return command
-    encoded = [word if isinstance(word, bytes) else str(word).encode() for word in words]
+    encoded = [word if isinstance(word, bytes) else word.encode() for word in texts_of(words)]
     return b"*%d\r\n" % len(encoded) + b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in encoded])
 
 
 class Link:
-    """A connection of redis-py's that is open, spoken to in its own words.
-
-    Args:
-        connection: the connection; it is opened if it is not open.
-    """
+    """An open connection of redis-py's, spoken to in its own words."""
 
     def __init__(self, connection: AbstractConnection) -> None:
-        connection.connect()
         self._connection = connection
 
     def send(self, *commands: tuple[Argument, ...]) -> None:
@@ -76,11 +77,11 @@ class DirectLink(Link):
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
         reader = Reader(protocolError=InvalidResponse, replyError=DefaultParser.parse_error, notEnoughData=_NOT_YET)
-        self._feed, self._next_reply = reader.feed, reader.gets
+        self._feed, self._next_reply, self._has_data = reader.feed, reader.gets, reader.has_data
 
     def send(self, *commands: tuple[Argument, ...]) -> None:
         """Send commands in one go."""
-        data = b"".join(map(pack_command, commands))  # type: ignore[arg-type]  # it takes any number of words
+        data = b"".join(map(packed, commands))
         try:
             try:
                 sent = self._socket.send(data)
@@ -113,7 +114,7 @@ class DirectLink(Link):
 
     def is_readable(self, seconds: float) -> bool:
         """Whether something comes within so many seconds: a reply, or the end of the connection."""
-        return bool(self._poll.poll(seconds * 1000))
+        return self._has_data() or bool(self._poll.poll(seconds * 1000))
 
 
 def _translated(error: OSError, doing: str) -> redis.RedisError:
@@ -124,9 +125,14 @@ def _translated(error: OSError, doing: str) -> redis.RedisError:
 
 
 def open_link(connection: AbstractConnection) -> Link:
-    """A link over the connection, the fastest that can be had: what encrypts, or is no socket, is left to redis-py."""
+    """Open the connection; a link over it, the fastest that can be had.
+
+    What encrypts, is no socket, or is of a class that speaks in its own way, is left to redis-py.
+    """
     connection.connect()
     sock = getattr(connection, "_sock", None)  # no public name gives it; without it, redis-py does it all
-    if type(sock) is socket.socket and Reader is not None and hasattr(select, "poll"):
-        return DirectLink(connection, sock)
-    return Link(connection)
+    if type(sock) is not socket.socket or Reader is None or not hasattr(select, "poll"):
+        return Link(connection)
+    spoken = [getattr(type(connection), name) for name in ("send_packed_command", "read_response", "can_read")]
+    is_plain = all(method.__module__.startswith("redis.") for method in spoken)
+    return DirectLink(connection, sock) if is_plain else Link(connection)

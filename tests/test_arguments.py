@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from decimal import Decimal
 from fractions import Fraction
 
@@ -124,6 +125,17 @@ def test_a_ttl_of_50_milliseconds_is_one():
 def test_a_whole_number_is_one_and_within_its_bounds(value):
     with pytest.raises(ConfigError, match=f"max_sessions must be a whole number from 1 to {MAX_SESSIONS}"):
         check_whole("max_sessions", value, 1, MAX_SESSIONS)
+
+
+class Size(int, enum.Enum):
+    LARGE = 3
+
+
+def test_a_whole_number_may_be_a_member_of_an_enumeration(make_pool):
+    assert str(check_whole("max_sessions", Size.LARGE, 1, MAX_SESSIONS)) == "3"
+    pool = make_pool([Account("a1", max_sessions=Size.LARGE), Account("a2"), Account("a3")])
+    assert pool.status().free == 5
+    assert len(pool.acquire_accounts(Size.LARGE, "me")) == 3
 
 
 @pytest.mark.parametrize("secret", [b"hunter2", ["hunter2"], {"hunter2": 1}])

@@ -162,6 +162,13 @@ def test_a_key_of_the_wrong_type_is_foreign_data(text):
     assert "another namespace or pool name" in str(meant)
 
 
+@pytest.mark.parametrize(
+    "text", ["ERR value is not an integer or out of range", "ERR increment or decrement would overflow"]
+)
+def test_a_counter_that_counts_no_more_is_foreign_data(text):
+    assert isinstance(translated(redis.ResponseError(text)), ProtocolMismatch)
+
+
 # -- the wire, to a real server ----------------------------------------------------------------------------------
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import enum
 import socket
 import struct
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -36,6 +39,33 @@ def hiredis_or_not(request):
 @pytest.mark.usefixtures("hiredis_or_not")
 def test_a_command_is_packed_as_the_protocol_has_it():
     assert packed(WORDS) == PACKED
+
+
+class Size(enum.IntEnum):
+    LARGE = 3
+
+
+@pytest.mark.usefixtures("hiredis_or_not")
+def test_all_that_python_takes_for_a_number_is_packed_as_one():
+    assert packed((Size.LARGE, True, 10**30, 1e300)) == packed(("3", "True", str(10**30), "1e+300"))
+
+
+def test_ctrl_c_while_a_command_is_packed_is_an_interrupt_and_no_crash():
+    """hiredis would fall over a handler that raises while it prints a number, and take the process with it."""
+    packing = """if True:
+        import signal
+        from redispool.link import pack_command, packed
+        assert pack_command is not None
+        words = (10**4000,) * 20_000  # takes long enough to be interrupted
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        try:
+            packed(words)
+        except KeyboardInterrupt:
+            print("interrupted")
+    """
+    done = subprocess.run([sys.executable, "-c", packing], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
 
 
 class Peer:
@@ -147,6 +177,12 @@ def test_one_can_wait_for_a_reply_without_reading_it(peer):
     assert not peer.link.is_readable(0)
 
 
+def test_what_came_unasked_behind_a_reply_is_something_to_read(peer):
+    peer.socket.sendall(b"+OK\r\n+unasked\r\n")
+    assert peer.link.receive() == b"OK"
+    assert peer.link.is_readable(0)
+
+
 def test_the_end_of_the_connection_is_something_to_read(peer):
     peer.socket.close()
     assert peer.link.is_readable(10)
@@ -187,6 +223,33 @@ def test_what_is_encrypted_is_left_to_redis_py():
         assert ask(one, "ECHO", "x") == b"x"
     finally:
         server.remove()
+
+
+class Patient(redis.Connection):
+    """One that only connects in its own way."""
+
+    def on_connect(self) -> None:
+        super().on_connect()
+
+
+class Outspoken(redis.Connection):
+    """One that speaks in its own way."""
+
+    def send_packed_command(self, command, check_health=True):
+        self.said = command
+        super().send_packed_command(command, check_health)
+
+
+def test_a_connection_that_speaks_in_its_own_way_does_so(server):
+    clients = [
+        redis.Redis(connection_pool=redis.ConnectionPool(connection_class=kind, port=server.port))
+        for kind in (Patient, Outspoken)
+    ]
+    patient, outspoken = map(open_to, clients)
+    assert type(patient) is DirectLink
+    assert type(outspoken) is Link
+    assert ask(outspoken, "ECHO", "x") == b"x"
+    assert outspoken._connection.said == [packed(("ECHO", "x"))]
 
 
 def test_without_hiredis_redis_py_reads(server, without_hiredis):

@@ -75,6 +75,7 @@ def decode(name: str, record: bytes, seal: Seal | None, pool: str, kind: type[A]
         ProtocolMismatch: the record is none of ours.
     """
     state = _read(name, record, seal, pool)
+    del record  # a traceback may show what is in a function
     if state is None:
         raise ProtocolMismatch(f"the record of account {name!r} in pool {pool!r} is none that redispool wrote")
     account = kind.__new__(kind)

@@ -125,6 +125,7 @@ def wrong(pool, client, keys, make_pool):
     yield "another key to look", lambda: make_pool(cipher=Fernet.generate_key()).accounts
     yield "not JSON", lambda: spoiled(body(b"{hunter2-password"), take)
     yield "not a record", lambda: spoiled(body(b'{"password":["hunter2-password"]}'), take)
+    yield "not a record, nor sealed", lambda: spoiled(b'1\n{"password":["hunter2-password"]}', take)
     yield "a bad key", lambda: spoiled(body(b'{"password":"x","key":{"type":"hunter2-key-text"}}'), take)
     yield "moved", lambda: spoiled(b"1\n" + FernetSeal([KEY]).close(b"hunter2-password", f"{name}\nb1"), take)
     yield "the block's own", in_a_block
