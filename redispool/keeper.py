@@ -115,12 +115,13 @@ class Keeper:
                 if self._thread is None:
                     thread = threading.Thread(target=self._run, name="redispool-keeper", daemon=True)
                     # the thread inherits the mask: a program's sigwait() would be in vain if we took its signals
-                    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+                    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
                     try:
+                        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # Ctrl-C may be raised by this, and below
                         thread.start()
+                        self._thread = thread
                     finally:
                         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-                    self._thread = thread
         if lease.renew_at < self._wake_at:
             self._inbox.put(None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -164,6 +165,38 @@ def test_one_thread_serves_all(own_keeper, home):
         thread.join()
     assert threading.active_count() == before + 1
     assert next(thread for thread in threading.enumerate() if thread is own_keeper._thread).daemon
+
+
+def test_ctrl_c_as_the_signals_are_blocked_leaves_none_blocked(own_keeper, home, monkeypatch):
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    real = signal.pthread_sigmask
+
+    def interrupted(how, signals):
+        mask = real(how, signals)
+        if how == signal.SIG_BLOCK and signals:
+            raise KeyboardInterrupt
+        return mask
+
+    monkeypatch.setattr(signal, "pthread_sigmask", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        own_keeper.watch(new_lease(home))
+    assert real(signal.SIG_BLOCK, ()) == before
+
+
+def test_ctrl_c_while_the_keeper_starts_leaves_one_keeper(own_keeper, home, monkeypatch):
+    real = threading.Thread.start
+
+    def interrupted(thread):
+        real(thread)
+        signal.raise_signal(signal.SIGINT)  # it is blocked, and comes once it is not
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            own_keeper.watch(new_lease(home))
+    before = threading.active_count()
+    own_keeper.watch(new_lease(home))
+    assert threading.active_count() == before
 
 
 def test_a_lease_that_the_server_says_is_over_is_lost_once(own_keeper, home):
