@@ -159,7 +159,7 @@ class Wire:
                 case Call():
                     return self._call(command)
                 case Block():
-                    reply = self.send("BLPOP", command.mailbox, command.seconds, blocks=command.seconds)
+                    reply = self.send("BLPOP", command.mailbox, str(command.seconds), blocks=command.seconds)
                     return None if reply is None else reply[1]
                 case Plain():
                     return self.send(*command.words)
@@ -174,7 +174,7 @@ class Wire:
     def _call(self, call: Call) -> Any:
         send = self.send if call.replication is None else partial(self._send_and_wait, call.replication)
         try:
-            return send("EVALSHA", call.script.sha, 1, call.key, *call.arguments)
+            return send("EVALSHA", call.script.sha, "1", call.key, *call.arguments)
         except NoScriptError:  # the server is new, was restarted, or was told to forget
             return send("EVAL", call.script.text, 1, call.key, *call.arguments)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import redis
 from redis.connection import DefaultParser
@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 
 _CHUNK = 65536  # bytes
 _PATIENCE = 5.0  # seconds without an answer after which a connection is given up, if it has no such limit itself
-_TEXT = (str, bytes)
+_TEXT = frozenset({str, bytes})
 _NOT_YET = object()  # that a reply has not come whole
 
 
 def texts_of(words: tuple[Argument, ...]) -> tuple[str | bytes, ...]:
     """The words, numbers printed: hiredis, which would print them, crashes if a handler raises meanwhile (Ctrl-C)."""
-    return tuple([word if isinstance(word, _TEXT) else str(word) for word in words])
+    if _TEXT.issuperset(map(type, words)):  # the commands of which there are many have been printed
+        return cast("tuple[str | bytes, ...]", words)
+    return tuple([word if isinstance(word, (str, bytes)) else str(word) for word in words])
 
 
 def packed(words: tuple[Argument, ...]) -> bytes:

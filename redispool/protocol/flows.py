@@ -58,6 +58,7 @@ class LeaseFlows:
     def __init__(self, channel: PoolChannel, *, slice_seconds: float) -> None:
         self.channel = channel
         self.slice_seconds = slice_seconds
+        self._presence = str(milliseconds(3 * slice_seconds))
 
     def acquire(self, request: Request, timeout: float | None) -> Flow[list[Grant]]:
         """Take an account, or several at once, waiting in line for them.
@@ -88,9 +89,10 @@ class LeaseFlows:
         while True:
             # a request that does not wait still needs its one answer
             asked, reply = yield from self.channel.call(
-                scripts.ACQUIRE, request.token, request.box, request.owner, milliseconds(request.ttl), request.want,
-                int(wait), milliseconds(3 * self.slice_seconds), int(request.priority * AGING * 1_000_000), stamp,
-                request.options, deadline=deadline if wait else None, patience=None if wait else _LAST_PATIENCE,
+                scripts.ACQUIRE, request.token, request.box, request.owner, str(milliseconds(request.ttl)),
+                request.want, "1" if wait else "0", self._presence,
+                str(int(request.priority * AGING * 1_000_000)), stamp, request.options,
+                deadline=deadline if wait else None, patience=None if wait else _LAST_PATIENCE,
                 durable=True,
             )  # fmt: skip
             match reply[0]:
