@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import redis
 from redis.connection import DefaultParser
@@ -28,15 +28,14 @@ _NOT_YET = object()  # that a reply has not come whole
 
 def texts_of(words: tuple[Argument, ...]) -> tuple[str | bytes, ...]:
     """The words, numbers printed: hiredis, which would print them, crashes if a handler raises meanwhile (Ctrl-C)."""
-    if _TEXT.issuperset(map(type, words)):  # the commands of which there are many have been printed
-        return cast("tuple[str | bytes, ...]", words)
     return tuple([word if isinstance(word, (str, bytes)) else str(word) for word in words])
 
 
 def packed(words: tuple[Argument, ...]) -> bytes:
     """A command as the server reads it; redis-py would take three times as long to pack a script's many words."""
     if pack_command is not None:
-        command: bytes = pack_command(texts_of(words))  # type: ignore[arg-type]  # it takes any number of them
+        # the commands of which there are many have been printed
+        command: bytes = pack_command(words if _TEXT.issuperset(map(type, words)) else texts_of(words))  # type: ignore[arg-type]
         return command
     encoded = [word if isinstance(word, bytes) else word.encode() for word in texts_of(words)]
     return b"*%d\r\n" % len(encoded) + b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in encoded])
@@ -78,12 +77,13 @@ class DirectLink(Link):
         sock.setblocking(False)  # else Python would poll before each call, also where there is room to send
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
+        self._is_ready = False  # it was polled already
         reader = Reader(protocolError=InvalidResponse, replyError=DefaultParser.parse_error, notEnoughData=_NOT_YET)
         self._feed, self._next_reply, self._has_data = reader.feed, reader.gets, reader.has_data
 
     def send(self, *commands: tuple[Argument, ...]) -> None:
         """Send commands in one go."""
-        data = b"".join(map(packed, commands))
+        data = packed(*commands) if len(commands) == 1 else b"".join(map(packed, commands))
         try:
             try:
                 sent = self._socket.send(data)
@@ -100,8 +100,9 @@ class DirectLink(Link):
         """The next reply, in bytes. Raises it where it is an error."""
         reply = self._next_reply(False)
         while reply is _NOT_YET:
-            if not self._poll.poll(self._patience * 1000):
+            if not (self._is_ready or self._poll.poll(self._patience * 1000)):
                 raise redis.TimeoutError("Timeout reading from socket")
+            self._is_ready = False
             try:
                 data = self._socket.recv(_CHUNK)
             except OSError as error:
@@ -116,7 +117,10 @@ class DirectLink(Link):
 
     def is_readable(self, seconds: float) -> bool:
         """Whether something comes within so many seconds: a reply, or the end of the connection."""
-        return self._has_data() or bool(self._poll.poll(seconds * 1000))
+        if self._has_data():
+            return True
+        self._is_ready = bool(self._poll.poll(seconds * 1000))
+        return self._is_ready
 
 
 def _translated(error: OSError, doing: str) -> redis.RedisError:

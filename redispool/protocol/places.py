@@ -80,17 +80,11 @@ class PlaceFlows(LeaseFlows):
                 1, milliseconds(presence), int(request.priority * AGING * 1_000_000), stamp, request.options,
                 durable=True,
             )  # fmt: skip
-            match reply[0]:
-                case b"granted":
-                    return [read_grant(packed, asked, reply[1]) for packed in reply[2:]]
-                case b"waiting":
-                    return Place(request.token, _text(reply[1]), reply[2] or 0)
-                case b"choose":
-                    yield from self._choose(request.choice)
-                case b"sealed":
-                    yield from self._renew_keys(request, reply[1])
-                case kind:
-                    raise self._in_vain(request, kind, *reply[1:])
+            if reply[0] == b"granted":
+                return [read_grant(packed, asked, reply[1]) for packed in reply[2:]]
+            if reply[0] == b"waiting":
+                return Place(request.token, _text(reply[1]), reply[2] or 0)
+            yield from self._overcome(request, None, *reply)
 
 
 def _text(stamp: Any) -> str:
