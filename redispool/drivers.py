@@ -28,7 +28,7 @@ from redis.exceptions import (
 )
 
 from redispool.errors import ProtocolMismatch, ReplicationError
-from redispool.link import Link, open_link, texts_of
+from redispool.link import Link, open_link
 from redispool.protocol.commands import (
     Block,
     Call,
@@ -100,7 +100,7 @@ def confirmation(wanted: Replication) -> list[tuple[Argument, ...]]:
 
     WAIT counts only what its own connection has written, and a script need not have written anything.
     """
-    return [("SET", wanted.key, "", "PX", 60_000), ("WAIT", wanted.replicas, _REPLICATION)]
+    return [("SET", wanted.key, "", "PX", "60000"), ("WAIT", str(wanted.replicas), str(_REPLICATION))]
 
 
 def unconfirmed(wanted: Replication, replies: list[Any]) -> Exception | None:
@@ -224,7 +224,7 @@ class Wire:
             blocks: seconds after which the server is to answer at the latest, for a command that blocks there.
         """
         if self._cluster is not None:
-            return as_sent(words[0], self._cluster.execute_command(*texts_of(words), NEVER_DECODE=True))
+            return as_sent(words[0], self._cluster.execute_command(*words, NEVER_DECODE=True))
         link = self._link()
         try:
             link.send(words)

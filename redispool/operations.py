@@ -44,9 +44,8 @@ class Watcher(Protocol):
         """Renew the lease no more."""
 
 
-def _check_ours(lease: Lease) -> None:
-    if lease.pid != os.getpid():
-        raise NotHeld(f"account {lease.account!r} was acquired by process {lease.pid}, from which this one was forked")
+def _not_ours(lease: Lease) -> NotHeld:
+    return NotHeld(f"account {lease.account!r} was acquired by process {lease.pid}, from which this one was forked")
 
 
 class Operations(Roster[H]):
@@ -104,7 +103,7 @@ class Operations(Roster[H]):
         choice: Mapping[str, Any] = _NO_CHOICE,
     ) -> Flow[H]:
         """Wait for an account; its handle."""
-        fields = check_choice(choice)
+        fields = check_choice(choice) if choice else {}
         if account is not None:
             if fields.keys() - {"patient"}:
                 raise ConfigError("a particular account was asked for, so labels, exclude and prefer make no sense")
@@ -236,7 +235,8 @@ class Operations(Roster[H]):
         """Release a lease. Raises LeaseLost if it was over before."""
         if lease.released:
             raise NotHeld(f"account {lease.account!r} was released already")
-        _check_ours(lease)
+        if lease.pid != os.getpid():
+            raise _not_ours(lease)
         self._keeper().forget(lease)
         try:
             yield from self.flows.release(
@@ -290,7 +290,8 @@ class Operations(Roster[H]):
     def renew_lease(self, lease: Lease, ttl: Any) -> Flow[None]:
         """Renew one lease. Raises LeaseLost if it is over, NotHeld if it is the process's from which we were forked."""
         seconds = check_ttl(ttl)
-        _check_ours(lease)
+        if lease.pid != os.getpid():
+            raise _not_ours(lease)
         patience = max(min(self.flows.channel.patience, lease.valid_until - time.monotonic()), 0.0)
         lost = [lease] if lease.released else (yield from self.renew([lease], seconds, patience))
         if lost:

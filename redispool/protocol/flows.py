@@ -184,7 +184,7 @@ class LeaseFlows:
             done; in how many seconds it is to be done again.
         """
         presence = 3 * self.slice_seconds
-        asked, (well, next_end) = yield from self.channel.call(scripts.ATTEND, box, milliseconds(presence))
+        asked, (well, next_end) = yield from self.channel.call(scripts.ATTEND, box, str(milliseconds(presence)))
         seconds = self.slice_seconds if next_end < 0 else min(self.slice_seconds, (next_end + 1) / 1000)
         return bool(well) and self.channel.clock() - attended_at < presence, asked, seconds
 
@@ -196,7 +196,7 @@ class LeaseFlows:
         raise self._timed_out(request, timeout)
 
     def _cancel(self, request: Request, grants: str) -> Flow[tuple[float, list[Any]]]:
-        words = (request.token, request.box, grants, request.want, request.count)
+        words = (request.token, request.box, grants, request.want, str(request.count))
         durable = grants == "keep"
         return (yield from self.channel.call(scripts.CANCEL, *words, patience=_LAST_PATIENCE, durable=durable))
 
@@ -219,7 +219,7 @@ class LeaseFlows:
         """Have the server make a rotation of the accounts that carry the labels; so it is once for each choice."""
         cursor = b"0"
         while True:
-            _, (cursor,) = yield from self.channel.call(scripts.CHOOSE, choice, cursor, _MOST_CHOICES)
+            _, (cursor,) = yield from self.channel.call(scripts.CHOOSE, choice, cursor, str(_MOST_CHOICES))
             if cursor == b"full":
                 raise ConfigError(
                     f"pool {self.channel.keys.pool!r} has been asked for {_MOST_CHOICES} different choices of labels, "
@@ -279,7 +279,7 @@ class LeaseFlows:
             LeaseLost: it had ended before.
         """
         started, unanswered = self.channel.clock(), self.channel.unanswered
-        rest = "undone" if undone else "" if cooldown is None else milliseconds(cooldown)
+        rest = "undone" if undone else "" if cooldown is None else str(milliseconds(cooldown))
         try:
             _, reply = yield from self.channel.call(scripts.RELEASE, rest, token, patience=patience)
         except (Exception, GeneratorExit):
@@ -292,7 +292,7 @@ class LeaseFlows:
         if not reply[0] and (started >= valid_until or not sent_before):
             raise LeaseLost(f"the lease on an account of pool {self.channel.keys.pool!r} ended before it was released")
 
-    def _release_after_all(self, token: str, rest: str | int) -> Flow[None]:
+    def _release_after_all(self, token: str, rest: str) -> Flow[None]:
         try:
             yield from self.channel.call(scripts.RELEASE, rest, token, patience=_LAST_PATIENCE)
         except Exception as error:  # noqa: BLE001 - the caller's own error is the one to be seen
@@ -302,7 +302,7 @@ class LeaseFlows:
         """Release all that an owner holds; how many that was."""
         done: set[bytes] = set()
         while True:
-            _, owned = yield from self.channel.call(scripts.OWNED, owner, _OWNED_PAGE)
+            _, owned = yield from self.channel.call(scripts.OWNED, owner, str(_OWNED_PAGE))
             tokens = [token for token in owned if token not in done]  # an index that went astray names some for ever
             if not tokens:
                 return len(done)
@@ -318,11 +318,11 @@ class LeaseFlows:
 
         Without patience, for the keeper tries again by itself, as long as there is something to save.
         """
-        limit = milliseconds(max_lease or 0)
+        limit = str(milliseconds(max_lease or 0))
         results: list[tuple[float, float] | None] = []
         for start in range(0, len(leases), _RENEW_CHUNK):
             chunk = leases[start : start + _RENEW_CHUNK]
-            words = [word for token, ttl in chunk for word in (token, milliseconds(ttl), limit)]
+            words = [word for token, ttl in chunk for word in (token, str(milliseconds(ttl)), limit)]
             asked, (now, *expiries) = yield from self.channel.call(
                 scripts.RENEW, *words, patience=patience, durable=True
             )

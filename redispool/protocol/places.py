@@ -65,19 +65,20 @@ class PlaceFlows(LeaseFlows):
     ) -> Flow[list[Grant] | Place]:
         result = yield from self._ask(request, "" if place is None else place.stamp, presence)
         if place is not None:
-            yield from self.channel.call(scripts.CANCEL, place.token, place.token, "return", request.want, 1)
+            yield from self.channel.call(scripts.CANCEL, place.token, place.token, "return", request.want, "1")
             if isinstance(result, Place):  # what was reserved may have come to the new token
                 result = yield from self._ask(request, result.stamp, presence)
         if away is None and isinstance(result, Place):
-            yield from self.channel.call(scripts.CANCEL, request.token, request.box, "return", request.want, 1)
+            yield from self.channel.call(scripts.CANCEL, request.token, request.box, "return", request.want, "1")
             raise self._timed_out(request, 0.0)
         return result
 
     def _ask(self, request: Request, stamp: str, presence: float) -> Flow[list[Grant] | Place]:
         while True:
             asked, reply = yield from self.channel.call(
-                scripts.ACQUIRE, request.token, request.box, request.owner, milliseconds(request.ttl), request.want,
-                1, milliseconds(presence), int(request.priority * AGING * 1_000_000), stamp, request.options,
+                scripts.ACQUIRE, request.token, request.box, request.owner, str(milliseconds(request.ttl)),
+                request.want, "1", str(milliseconds(presence)), str(int(request.priority * AGING * 1_000_000)), stamp,
+                request.options,
                 durable=True,
             )  # fmt: skip
             if reply[0] == b"granted":
