@@ -131,6 +131,6 @@ def _state(name: str, limit: int, fields: Mapping[str, Any]) -> dict[str, Any]:
         "authorization_password": None if password2 is None else check_text("the authorization password", password2),
         "key": None if key is None else PrivateKey.from_fields(key),
         "needs_lock": limit > 0,
-        "max_sessions": check_whole("max_sessions", limit or fields.get("max_sessions", 1), 1, MAX_SESSIONS),
+        "max_sessions": 1 if limit == 1 else check_whole("max_sessions", limit or fields.get("max_sessions", 1), 1, MAX_SESSIONS),
         "labels": {} if labels is None else check_labels(labels),
     }
