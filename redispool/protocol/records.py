@@ -125,12 +125,13 @@ def _open(name: str, body: bytes, seal: Seal | None, pool: str) -> bytes:
 def _state(name: str, limit: int, fields: Mapping[str, Any]) -> dict[str, Any]:
     """What `Account` makes of its arguments, without its frame: an account is read at each acquisition."""
     password2, key, labels = fields.get("password2"), fields.get("key"), fields.get("labels")
+    most = limit or fields.get("max_sessions", 1)
     return {
         "name": check_name("the name of an account", name, MAX_ACCOUNT_NAME),
         "password": check_text("the password", fields["password"]),
         "authorization_password": None if password2 is None else check_text("the authorization password", password2),
         "key": None if key is None else PrivateKey.from_fields(key),
         "needs_lock": limit > 0,
-        "max_sessions": 1 if limit == 1 else check_whole("max_sessions", limit or fields.get("max_sessions", 1), 1, MAX_SESSIONS),
+        "max_sessions": 1 if limit == 1 else check_whole("max_sessions", most, 1, MAX_SESSIONS),
         "labels": {} if labels is None else check_labels(labels),
     }
