@@ -160,7 +160,8 @@ MUTANTS = [
     mutant(
         "skip the idempotent reply of acquire",
         f"{REPLIES}::test_a_lost_reply_to_acquire_costs_no_second_account",
-        (LUA + "acquire.lua", " and call('HEXISTS', HELD, ARGV[3]) == 0\n", "\n"),
+        (LUA + "acquire.lua", "whole(now), '')) == 1 then", "whole(now), '')) then"),
+        (LUA + "acquire.lua", " and call('HEXISTS', HELD, ARGV[3]) == 0 then\n", " then\n"),
         (LUA + "acquire.lua", "if #before == count then return granted(before) end", ""),
         (LUA + "acquire.lua", "for number = 1, #before > 0 and count or 0 do", "for number = 1, 0 do"),
     ),

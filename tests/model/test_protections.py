@@ -110,6 +110,26 @@ def test_what_may_be_had_again_goes_to_who_waits_and_not_to_who_asks_first(scrip
     assert scripted.read_mail("waiter")[:2] == ("granted", "b")
 
 
+@pytest.mark.parametrize("stolen", [None, "b"])
+def test_who_asks_twice_is_told_the_same_and_what_is_free_is_left_as_it_was(scripted, client, stolen):
+    scripted.add("a")
+    scripted.add("b")
+    first = ask(scripted, "asker")
+    if stolen:  # an operator locks what is next
+        client.set(f"{scripted.start}lock:b", "mine", px=60_000)
+
+    def left():
+        keys = [key for key in client.scan_iter(match=f"{NAMESPACE}:*{scripted.pool}*") if b":events" not in key]
+        return {key: client.dump(key) for key in sorted(keys)}
+
+    before = left()
+    assert first[:2] == ("granted", "a")
+    for wait in (False, True):
+        assert ask(scripted, "asker", wait=wait) == first
+    assert left() == before
+    assert client.lrange(f"{scripted.start}rotation", 0, -1) == [b"b"]
+
+
 def test_a_waiter_that_was_taken_for_dead_comes_back_to_its_place(scripted):
     scripted.add("a")
     assert ask(scripted, "holder")[0] == "granted"

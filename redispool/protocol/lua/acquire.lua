@@ -11,15 +11,18 @@ if sealed and lacks_key() then return {'sealed', sealed} end
 -- in a pool of simple accounts where nothing has expired, gets it if nobody waits, or is the next to wait.
 local is_plain = not extras and ARGV[7] == '' and ARGV[11] == '' and ARGV[12] == ''
 local lease = is_plain and call('ZRANGE', LEASES, 0, 0, 'WITHSCORES') -- the first to end
-is_plain = is_plain and (not lease[2] or tonumber(lease[2]) > now) and call('HEXISTS', HELD, ARGV[3]) == 0
+is_plain = is_plain and (not lease[2] or tonumber(lease[2]) > now)
 if is_plain and not anyone_waits then
   local token, free, fence = ARGV[3], whole((settings[5] or 0) - 1), whole((settings[6] or 0) + 1)
   local name = call('LPOP', ROTATION)
   local record = name and call('HGET', PLACES, name) == '1' and call('HGET', ACCOUNTS, name)
   if record and string.sub(record, 1, 2) == '1\n' and call('SET', LOCK .. name, token, 'PX', ARGV[6], 'NX') then
-    call('HDEL', PLACES, name)
-    call('HSET', META, 'free', free, 'fence', fence)
-    return {'granted', now, record_lease(fence, token, name, name, ARGV[5], ARGV[6], '', record)}
+    if redis.pcall('HSETNX', HELD, token, lease_entry(name, ARGV[5], fence, whole(now), '')) == 1 then
+      call('HDEL', PLACES, name)
+      call('HSET', META, 'free', free, 'fence', fence)
+      return {'granted', now, index_lease(fence, token, name, name, ARGV[5], ARGV[6], '', record)}
+    end
+    call('DEL', LOCK .. name) -- the token was granted something before, and is told so below
   end
   if name then call('LPUSH', ROTATION, name) end -- where it was
 end
@@ -54,7 +57,9 @@ local function wait(queue, more, restless, lease)
 end
 
 -- there are members (counted twice), and nothing is free
-if is_plain and ARGV[8] == '1' and call('EXISTS', MEMBERS, MEMBERS, ROTATION) == 2 then return wait(QUEUE, false, false, lease) end
+if is_plain and ARGV[8] == '1' and call('EXISTS', MEMBERS, MEMBERS, ROTATION) == 2 and call('HEXISTS', HELD, ARGV[3]) == 0 then
+  return wait(QUEUE, false, false, lease)
+end
 
 --@include take
 local request = {
