@@ -133,7 +133,7 @@ MUTANTS = [
         "hand off without presence",
         f"{PROCESSES}::test_a_crowd_of_dead_waiters_holds_nobody_up",
         (SHARED + "waiters.lua", " or call('EXISTS', ALIVE .. request.box) == 0 then", " then"),
-        (LUA + "release.lua", " and call('EXISTS', ALIVE .. request.box) == 1 then", " then"),
+        (LUA + "release.lua", "call('EXISTS', particular, particular, ALIVE .. request.box) == 1", "true"),
     ),
     mutant(
         "keep the requests of the dead",

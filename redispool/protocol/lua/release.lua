@@ -19,10 +19,11 @@ if record and not anyone_waits and call('HSETNX', PLACES, name, 1) == 1 then
   return {1}
 end
 --@include requests
-if record and anyone_waits and call('EXISTS', QUEUE .. ':' .. name) == 0 then
-  local head = call('ZRANGE', QUEUE, 0, 0)[1]
+if record and anyone_waits then
+  local particular, head = QUEUE .. ':' .. name, call('ZRANGE', QUEUE, 0, 0)[1]
   local request = head and request_of(head)
-  if request and request.options == NONE and call('EXISTS', ALIVE .. request.box) == 1 then
+  -- it lives, and nobody (counted twice) waits for this one
+  if request and request.options == NONE and call('EXISTS', particular, particular, ALIVE .. request.box) == 1 then
     end_lease(token, owner)
     record_event('released', name, owner, fence, nil, token)
     call('SET', LOCK .. name, head, 'PX', request.ttl)
