@@ -20,16 +20,18 @@ if record and not anyone_waits and call('HSETNX', PLACES, name, 1) == 1 then
 end
 --@include requests
 if record and anyone_waits then
-  local particular, head = QUEUE .. ':' .. name, call('ZRANGE', QUEUE, 0, 0)[1]
+  local particular, first = QUEUE .. ':' .. name, call('ZPOPMIN', QUEUE)
+  local head, stamp = first[1], first[2]
   local request = head and request_of(head)
   -- it lives, and nobody (counted twice) waits for this one
   if request and request.options == NONE and call('EXISTS', particular, particular, ALIVE .. request.box) == 1 then
     end_lease(token, owner)
     record_event('released', name, owner, fence, nil, token)
     call('SET', LOCK .. name, head, 'PX', request.ttl)
-    post(request, record_lease(next_fence(), head, name, name, request.owner, request.ttl, '', record, request.since), request.ttl)
+    deliver(request, record_lease(next_fence(), head, name, name, request.owner, request.ttl, '', record, request.since), request.ttl)
     return {1}
   end
+  if head then call('ZADD', QUEUE, stamp, head) end -- where it was
 end
 
 --@include leases
