@@ -52,7 +52,7 @@ local function wait(queue, more, restless, lease)
     call('ZADD', queue, stamp, ARGV[3])
   end
   show(stamp)
-  local rank = call('ZRANK', queue, ARGV[3])
+  local rank = anyone_waits and call('ZRANK', queue, ARGV[3]) or 0 -- who found nobody waiting is the first
   return {'waiting', whole(stamp), rank, more and 0 or next_end(rank, lease), now, restless and 1 or 0}
 end
 
