@@ -43,7 +43,7 @@ _READING = (
 )
 _WORKING = (
     _READING + "blpop del hdel hincrby hset hsetnx lpop lpush pexpire rename rpush sadd set srandmember srem xadd "
-    "wait xtrim zadd zcount zpopmin zrank zrem "
+    "wait xtrim zadd zpopmin zrank zrem "
 )
 _LEASES = (
     "meta rotation* places* idle:* lock:* leases held owner:* queue* requests alive:* cooling surplus rest quarantine "

@@ -133,7 +133,7 @@ MUTANTS = [
         "hand off without presence",
         f"{PROCESSES}::test_a_crowd_of_dead_waiters_holds_nobody_up",
         (SHARED + "waiters.lua", " or call('EXISTS', ALIVE .. request.box) == 0 then", " then"),
-        (LUA + "release.lua", " and call('EXISTS', ALIVE .. request.box) == 1 then", " then"),
+        (LUA + "release.lua", "call('EXISTS', particular, particular, ALIVE .. request.box) == 1", "true"),
     ),
     mutant(
         "keep the requests of the dead",
@@ -160,7 +160,8 @@ MUTANTS = [
     mutant(
         "skip the idempotent reply of acquire",
         f"{REPLIES}::test_a_lost_reply_to_acquire_costs_no_second_account",
-        (LUA + "acquire.lua", " and call('HEXISTS', HELD, ARGV[3]) == 0\n", "\n"),
+        (LUA + "acquire.lua", "whole(now), '')) == 1 then", "whole(now), '')) then"),
+        (LUA + "acquire.lua", " and call('HEXISTS', HELD, ARGV[3]) == 0 then\n", " then\n"),
         (LUA + "acquire.lua", "if #before == count then return granted(before) end", ""),
         (LUA + "acquire.lua", "for number = 1, #before > 0 and count or 0 do", "for number = 1, 0 do"),
     ),

@@ -94,8 +94,8 @@ def scripted(client, pool_name):
     return ScriptedPool(client, pool_name, {"a": 1, "b": 1})
 
 
-def ask(scripted, token, *, wait=True, again=False):
-    asked = Request(token, "", f"owner of {token}", 6)
+def ask(scripted, token, *, wait=True, again=False, want=""):
+    asked = Request(token, want, f"owner of {token}", 6)
     return scripted.acquire(asked, wait=wait, presence=3, priority=0, stamp=again)
 
 
@@ -108,6 +108,43 @@ def test_what_may_be_had_again_goes_to_who_waits_and_not_to_who_asks_first(scrip
     time.sleep(0.11)  # the server's clock is to be beyond that
     assert ask(scripted, "newcomer", wait=False) == ("busy",)
     assert scripted.read_mail("waiter")[:2] == ("granted", "b")
+
+
+@pytest.mark.parametrize("stolen", [None, "b"])
+def test_who_asks_twice_is_told_the_same_and_what_is_free_is_left_as_it_was(scripted, client, stolen):
+    scripted.add("a")
+    scripted.add("b")
+    first = ask(scripted, "asker")
+    if stolen:  # an operator locks what is next
+        client.set(f"{scripted.start}lock:b", "mine", px=60_000)
+
+    def left():
+        keys = [key for key in client.scan_iter(match=f"{NAMESPACE}:*{scripted.pool}*") if b":events" not in key]
+        return {key: client.dump(key) for key in sorted(keys)}
+
+    before = left()
+    assert first[:2] == ("granted", "a")
+    for wait in (False, True):
+        assert ask(scripted, "asker", wait=wait) == first
+    assert left() == before
+    assert client.lrange(f"{scripted.start}rotation", 0, -1) == [b"b"]
+
+
+def test_the_first_who_waits_for_any_keeps_his_place_when_another_gets_the_one_he_waited_for(scripted, client):
+    scripted.add("a")
+    scripted.add("b")
+    for holder in ("one", "other"):
+        assert ask(scripted, holder)[0] == "granted"
+    assert ask(scripted, "choosy", want="a")[:2] == ("waiting", 0)
+    for number in range(3):
+        assert ask(scripted, f"any{number}")[:2] == ("waiting", number)
+    places = client.zrange(f"{scripted.start}queue", 0, -1, withscores=True)
+    assert scripted.release("one", 0)
+    assert scripted.read_mail("choosy")[:2] == ("granted", "a")
+    assert client.zrange(f"{scripted.start}queue", 0, -1, withscores=True) == places
+    assert scripted.release("choosy", 0)
+    assert scripted.read_mail("any0")[:2] == ("granted", "a")
+    assert client.zrange(f"{scripted.start}queue", 0, -1, withscores=True) == places[1:]
 
 
 def test_a_waiter_that_was_taken_for_dead_comes_back_to_its_place(scripted):

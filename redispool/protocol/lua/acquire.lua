@@ -10,15 +10,19 @@ if sealed and lacks_key() then return {'sealed', sealed} end
 -- The common cases first, before all that the others need is even defined: who asks for the first time for the next in turn,
 -- in a pool of simple accounts where nothing has expired, gets it if nobody waits, or is the next to wait.
 local is_plain = not extras and ARGV[7] == '' and ARGV[11] == '' and ARGV[12] == ''
-  and call('ZCOUNT', LEASES, '-inf', whole(now)) == 0 and call('HEXISTS', HELD, ARGV[3]) == 0
+local lease = is_plain and call('ZRANGE', LEASES, 0, 0, 'WITHSCORES') -- the first to end
+is_plain = is_plain and (not lease[2] or tonumber(lease[2]) > now)
 if is_plain and not anyone_waits then
   local token, free, fence = ARGV[3], whole((settings[5] or 0) - 1), whole((settings[6] or 0) + 1)
   local name = call('LPOP', ROTATION)
   local record = name and call('HGET', PLACES, name) == '1' and call('HGET', ACCOUNTS, name)
   if record and string.sub(record, 1, 2) == '1\n' and call('SET', LOCK .. name, token, 'PX', ARGV[6], 'NX') then
-    call('HDEL', PLACES, name)
-    call('HSET', META, 'free', free, 'fence', fence)
-    return {'granted', now, record_lease(fence, token, name, name, ARGV[5], ARGV[6], '', record)}
+    if redis.pcall('HSETNX', HELD, token, lease_entry(name, ARGV[5], fence, whole(now), '')) == 1 then
+      call('HDEL', PLACES, name)
+      call('HSET', META, 'free', free, 'fence', fence)
+      return {'granted', now, index_lease(fence, token, name, name, ARGV[5], ARGV[6], '', record)}
+    end
+    call('DEL', LOCK .. name) -- the token was granted something before, and is told so below
   end
   if name then call('LPUSH', ROTATION, name) end -- where it was
 end
@@ -34,7 +38,7 @@ local function show(stamp)
 end
 
 -- Joins the queue, or stays in its place; what the waiter is told. 'restless': what it wants is free, but not for it now.
-local function wait(queue, more, restless)
+local function wait(queue, more, restless, lease)
   local stamp = ARGV[11]
   if stamp == '' then
     local arrival = math.max(now * 1000, tonumber(settings[7] or 0) + 1)
@@ -48,12 +52,14 @@ local function wait(queue, more, restless)
     call('ZADD', queue, stamp, ARGV[3])
   end
   show(stamp)
-  local rank = call('ZRANK', queue, ARGV[3])
-  return {'waiting', whole(stamp), rank, more and 0 or next_end(rank), now, restless and 1 or 0}
+  local rank = anyone_waits and call('ZRANK', queue, ARGV[3]) or 0 -- who found nobody waiting is the first
+  return {'waiting', whole(stamp), rank, more and 0 or next_end(rank, lease), now, restless and 1 or 0}
 end
 
 -- there are members (counted twice), and nothing is free
-if is_plain and ARGV[8] == '1' and call('EXISTS', MEMBERS, MEMBERS, ROTATION) == 2 then return wait(QUEUE) end
+if is_plain and ARGV[8] == '1' and call('EXISTS', MEMBERS, MEMBERS, ROTATION) == 2 and call('HEXISTS', HELD, ARGV[3]) == 0 then
+  return wait(QUEUE, false, false, lease)
+end
 
 --@include take
 local request = {

@@ -19,16 +19,19 @@ if record and not anyone_waits and call('HSETNX', PLACES, name, 1) == 1 then
   return {1}
 end
 --@include requests
-if record and anyone_waits and call('EXISTS', QUEUE .. ':' .. name) == 0 then
-  local head = call('ZRANGE', QUEUE, 0, 0)[1]
+if record and anyone_waits then
+  local particular, first = QUEUE .. ':' .. name, call('ZPOPMIN', QUEUE)
+  local head, stamp = first[1], first[2]
   local request = head and request_of(head)
-  if request and request.options == NONE and call('EXISTS', ALIVE .. request.box) == 1 then
+  -- it lives, and nobody (counted twice) waits for this one
+  if request and request.options == NONE and call('EXISTS', particular, particular, ALIVE .. request.box) == 1 then
     end_lease(token, owner)
     record_event('released', name, owner, fence, nil, token)
     call('SET', LOCK .. name, head, 'PX', request.ttl)
-    post(request, record_lease(next_fence(), head, name, name, request.owner, request.ttl, '', record, request.since), request.ttl)
+    deliver(request, record_lease(next_fence(), head, name, name, request.owner, request.ttl, '', record, request.since), request.ttl)
     return {1}
   end
+  if head then call('ZADD', QUEUE, stamp, head) end -- where it was
 end
 
 --@include leases

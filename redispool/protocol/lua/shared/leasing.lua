@@ -2,23 +2,32 @@
 --@include held
 --@include clock
 
+local function lease_entry(seat, owner, fence, since, purpose)
+  return seat .. '\n' .. owner .. '\n' .. fence .. '\n' .. since .. '\n' .. purpose
+end
+
 local function write_lease(token, seat, owner, fence, since, purpose)
-  call('HSET', HELD, token, seat .. '\n' .. owner .. '\n' .. fence .. '\n' .. since .. '\n' .. purpose)
+  call('HSET', HELD, token, lease_entry(seat, owner, fence, since, purpose))
 end
 
 local function describe(token, seat, fence, since, expires, record)
   return 'granted\n' .. token .. '\n' .. seat .. '\n' .. fence .. '\n' .. since .. '\n' .. expires .. '\n' .. record
 end
 
--- The lock is set: records the lease; the grant as its holder is told it. 'asked_at': when he began to wait, if he did.
-local function record_lease(fence, token, name, seat, owner, ttl, purpose, record, asked_at)
+-- The lease is written: what else tells of it; the grant as its holder is told it. 'asked_at': when he began to wait, if he did.
+local function index_lease(fence, token, name, seat, owner, ttl, purpose, record, asked_at)
   local waited = asked_at and whole(math.max(now - asked_at, 0))
-  local since, expires = whole(now), whole(now + ttl)
-  write_lease(token, seat, owner, fence, since, purpose)
+  local expires = whole(now + ttl)
   call('ZADD', LEASES, expires, token)
   redis.pcall('SADD', OWNER .. owner, token) -- should it be of another type, owned.lua says so
   record_event('granted', name, owner, fence, purpose, token, waited)
-  return describe(token, seat, fence, since, expires, record)
+  return describe(token, seat, fence, whole(now), expires, record)
+end
+
+-- The lock is set: records the lease.
+local function record_lease(fence, token, name, seat, owner, ttl, purpose, record, asked_at)
+  write_lease(token, seat, owner, fence, whole(now), purpose)
+  return index_lease(fence, token, name, seat, owner, ttl, purpose, record, asked_at)
 end
 
 local function next_fence() return call('HINCRBY', META, 'fence', 1) end

@@ -47,9 +47,15 @@ local function send_mail(request, mail, lifetime)
   call('PEXPIRE', MAIL .. request.box, request.box == request.token and lifetime or math.max(lifetime, 60000))
 end
 
--- The last mail that a request gets.
-local function post(request, mail, lifetime)
-  forget(request)
+-- The last mail that a request gets, which has left its queue already.
+local function deliver(request, mail, lifetime)
+  call('HDEL', REQUESTS, request.token)
   send_mail(request, mail, lifetime)
   if request.box == request.token then call('DEL', ALIVE .. request.box) end
+end
+
+-- The same for one that is in its queue.
+local function post(request, mail, lifetime)
+  call('ZREM', queue_of(request.want), request.token)
+  deliver(request, mail, lifetime)
 end

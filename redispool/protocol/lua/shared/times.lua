@@ -9,9 +9,9 @@ local function pause()
 end
 
 -- Milliseconds until the next lease, rest or pause ends by itself; -1 where none will. Before a waiter's turn as many
--- pauses are to end as there are others before it.
-local function next_end(rank)
-  local lease = call('ZRANGE', LEASES, 0, 0, 'WITHSCORES')
+-- pauses are to end as there are others before it. 'lease': the first of LEASES and its end, where it was read already.
+local function next_end(rank, lease)
+  lease = lease or call('ZRANGE', LEASES, 0, 0, 'WITHSCORES')
   local soonest = tonumber(lease[2]) or math.huge
   if extras then
     local resting = call('ZRANGE', COOLING, 0, 0, 'WITHSCORES')
