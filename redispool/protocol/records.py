@@ -79,7 +79,7 @@ def decode(name: str, record: bytes, seal: Seal | None, pool: str, kind: type[A]
     if state is None:
         raise ProtocolMismatch(f"the record of account {name!r} in pool {pool!r} is none that redispool wrote")
     account = kind.__new__(kind)
-    account.__dict__.update(state)
+    account.__dict__ = state
     return account
 
 
