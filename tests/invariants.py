@@ -38,7 +38,7 @@ class Snapshot:
     locks: dict[str, str]
     owners: dict[str, set[str]]
     mailboxes: set[str]
-    alive: set[str]
+    alive: set[str]  # mailboxes that are read
 
 
 def _text(value: bytes) -> str:
@@ -60,6 +60,10 @@ def snapshot(client: Client, namespace: str, pool: str) -> Snapshot:
     requests = {
         _text(token): _text(entry).split("\n", 5) for token, entry in client.hgetall(start + "requests").items()
     }
+    now = seconds * 1000 + microseconds // 1000
+    # who waits at a mailbox of his own, which is named as his token, says there until when he lives
+    alone = {token: int(words[0]) for token, words in requests.items() if words[0].isdigit()}
+    boxes = {token: token if token in alone else words[0] for token, words in requests.items()}
     heads = {_text(name): _text(record.split(b"\n", 1)[0]).split("\t") for name, record in records.items()}
     ready = [_text(choice) for choice in client.hkeys(start + "choices") if choice.startswith(b"\t")]
     locks = {seat: client.get(key) for seat, key in _by_index(client, start + "lock:").items()}
@@ -67,7 +71,7 @@ def snapshot(client: Client, namespace: str, pool: str) -> Snapshot:
     for name, key in _by_index(client, start + "queue:").items():
         queues[name] = client.zrange(key, 0, -1, withscores=True)
     return Snapshot(
-        now=seconds * 1000 + microseconds // 1000,
+        now=now,
         members=[_text(name) for name in client.lrange(start + "members", 0, -1)],
         rotation=[_text(name) for name in client.lrange(start + "rotation", 0, -1)],
         places={_text(name): int(count) for name, count in client.hgetall(start + "places").items()},
@@ -86,7 +90,7 @@ def snapshot(client: Client, namespace: str, pool: str) -> Snapshot:
             for choice in ready
         },
         carriers={choice: {_text(name) for name in client.smembers(f"{start}carriers:{choice}")} for choice in ready},
-        requests={token: (words[0], words[4], words[5]) for token, words in requests.items()},
+        requests={token: (boxes[token], words[4], words[5]) for token, words in requests.items()},
         queues={name: {_text(token): stamp for token, stamp in queue} for name, queue in queues.items()},
         idle={
             name: [_text(number) for number in client.lrange(key, 0, -1)]
@@ -98,7 +102,7 @@ def snapshot(client: Client, namespace: str, pool: str) -> Snapshot:
             for owner, key in _by_index(client, start + "owner:").items()
         },
         mailboxes=set(_by_index(client, start + "mail:")),
-        alive=set(_by_index(client, start + "alive:")),
+        alive={token for token, until in alone.items() if until > now} | set(_by_index(client, start + "alive:")),
     )
 
 

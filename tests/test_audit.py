@@ -8,7 +8,6 @@ import pytest
 
 from redispool import Account, AccountPool, AcquireTimeout
 from redispool.protocol.audit import Disagreement
-from tests.conftest import wait_until
 from tests.protocol.scripted import Stage
 
 
@@ -162,20 +161,25 @@ def test_accounts_with_labels_that_lost_their_turn_are_found(make_pool, client):
 
 
 def test_somebody_who_waits_for_what_is_free_is_found_if_he_has_not_taken_it_when_he_asked_again(pool, key, client):
-    client.hset(key("requests"), "sleeper", "sleeper\nme\n1000\n0\n\n")
+    def show_life():
+        seconds, microseconds = client.time()
+        now = seconds * 1000 + microseconds // 1000
+        client.hset(key("requests"), "sleeper", f"{now + 50}\nme\n1000\n0\n\n")
+
     client.zadd(key("queue"), {"sleeper": 1})
-    client.set(key("alive:sleeper"), "1", px=50)
+    show_life()
     assert pool.audit() == []
-    stop = threading.Event()
+    stop, shown = threading.Event(), threading.Event()
 
     def live():
         while not stop.wait(0.01):
-            client.set(key("alive:sleeper"), "1", px=50)
+            show_life()
+            shown.set()
 
     living = threading.Thread(target=live)
     living.start()
     try:
-        wait_until(lambda: client.exists(key("alive:sleeper")))
+        assert shown.wait(10)
         assert [str(one) for one in pool.audit()] == ["'sleeper': it waits for what is free"]
     finally:
         stop.set()

@@ -10,6 +10,7 @@ from redispool import Account, AcquireTimeout, PoolEmpty
 from redispool.protocol.places import Place
 
 from .conftest import wait_until
+from .model.passing_time import end_presence
 
 AWAY = 5.0  # seconds
 
@@ -92,7 +93,7 @@ def test_a_place_that_lapsed_is_had_again(make_pool, client, pool_name):
     held = pool.acquire_account()
     early = visit(pool)
     late = visit(pool)
-    client.delete(f"redispool:{{{pool_name}}}:alive:{early.token}")
+    end_presence(client, f"redispool:{{{pool_name}}}:", early.token)
     held.release()  # to the later one
     early = visit(pool, early)
     late = visit(pool, late)

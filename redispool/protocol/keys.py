@@ -17,8 +17,9 @@ of a pool's keys from the first one, `meta` (see `lua/shared/open.lua`):
 | `NS:{POOL}:held` | hash | token -> seat, owner, fence, since, purpose |
 | `NS:{POOL}:owner:OWNER` | set | the owner's tokens |
 | `NS:{POOL}:queue`, `:queue:WANT` | zset | waiting tokens by (priority, arrival): for any, one, some labels |
-| `NS:{POOL}:requests` | hash | token -> mailbox, owner, ttl, since, what is wanted, how |
-| `NS:{POOL}:mail:BOX`, `:alive:BOX` | list, string; PX | the mailbox that acquire blocks on; that its reader lives |
+| `NS:{POOL}:requests` | hash | token -> mailbox, or until when it lives; owner, ttl, since, what is wanted, how |
+| `NS:{POOL}:mail:BOX` | list, PX | the mailbox that acquire blocks on |
+| `NS:{POOL}:alive:BOX` | string, PX | that the reader of a shared mailbox lives |
 | `NS:{POOL}:cooling` | zset | seat -> back at, server ms |
 | `NS:{POOL}:surplus` | hash | name -> highest seat that may still be held, where `max_sessions` was lowered |
 | `NS:{POOL}:rest` | hash | name -> ms before which none of its seats comes back |
@@ -38,7 +39,8 @@ of a pool's keys from the first one, `meta` (see `lua/shared/open.lua`):
 | `NS:routes` | list | the routing rules that all hosts share |
 | `NS:log:{LOGGER}` | stream, capped, PX | what the jobs of one logger log |
 
-BOX is the waiter's token, or `shared:…` where all tasks of an event loop wait at one mailbox.
+BOX is the waiter's token, whose request then says until when it lives (server ms); or `shared:…` where all tasks of an
+event loop wait at one mailbox.
 A seat is one of an account's `max_sessions` places: the first is the account's name, the others
 `NAME<tab>2`, `NAME<tab>3` … (a name has no control characters, so no two seats collide).
 """

@@ -132,8 +132,8 @@ MUTANTS = [
     mutant(
         "hand off without presence",
         f"{PROCESSES}::test_a_crowd_of_dead_waiters_holds_nobody_up",
-        (SHARED + "waiters.lua", " or call('EXISTS', ALIVE .. request.box) == 0 then", " then"),
-        (LUA + "release.lua", "call('EXISTS', particular, particular, ALIVE .. request.box) == 1", "true"),
+        (SHARED + "waiters.lua", " or not is_alive(request) then", " then"),
+        (LUA + "release.lua", " and is_alive(request) and", " and"),
     ),
     mutant(
         "keep the requests of the dead",
@@ -168,7 +168,7 @@ MUTANTS = [
     mutant(
         "leave mailboxes behind",
         MODEL,
-        (SHARED + "requests.lua", "call('DEL', MAIL .. request.box, ALIVE .. request.box)", "local _ = request"),
+        (SHARED + "requests.lua", "call('DEL', MAIL .. request.box)", "local _ = request"),
     ),
     mutant(
         "skip cancel after Ctrl-C",

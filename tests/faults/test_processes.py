@@ -12,6 +12,7 @@ from redispool import AcquireTimeout
 from tests import invariants
 from tests.behaviour.conftest import check_at_rest
 from tests.conftest import wait_until
+from tests.model.passing_time import end_presence
 
 
 def test_many_processes_and_threads_never_hold_an_account_twice(make_pool, client, pool_name, server, worker):
@@ -95,12 +96,8 @@ def test_a_waiter_that_was_stopped_for_a_while_keeps_its_place(make_pool, server
     next_one.send("acquire")
     wait_until(lambda: pool.status().waiting == 2)
     slow.signal(signal.SIGSTOP)
-    (alive,) = [
-        key
-        for key in client.scan_iter(match=f"redispool:{{{pool_name}}}:alive:*")
-        if f":{slow.process.pid}:".encode() in key
-    ]
-    client.delete(alive)  # as its time to live would
+    (token,) = [row.token for row in pool.waiting() if f":{slow.process.pid}:" in row.token]
+    end_presence(client, f"redispool:{{{pool_name}}}:", token)
     held.release()
     assert next_one.answer()["name"] == "a1"
     slow.signal(signal.SIGCONT)
@@ -173,9 +170,9 @@ def test_a_crowd_of_dead_waiters_holds_nobody_up(make_pool, client, pool_name, s
     prefix = f"redispool:{{{pool_name}}}:"
     dead = [f"dead-{number}" for number in range(300)]
     client.zadd(prefix + "queue", {token: number for number, token in enumerate(dead)})
-    client.hset(prefix + "requests", mapping={token: f"{token}\nme\n60000\n0\n\n" for token in dead})
+    client.hset(prefix + "requests", mapping=dict.fromkeys(dead, b"0\nme\n60000\n0\n\n"))
     living = start(pool.acquire_account)
-    wait_until(lambda: list(client.scan_iter(match=prefix + "alive:*")))
+    wait_until(lambda: client.zcard(prefix + "queue") == len(dead) + 1)
     held.release()
     living.result(10).release()
     assert pool.status().waiting == 0

@@ -17,6 +17,7 @@ from redispool.protocol import scripts
 from redispool.protocol.commands import Call
 from redispool.protocol.keys import PoolKeys
 from tests import invariants
+from tests.model.passing_time import end_presence
 
 NAMES = ["a", "b", "c", "d"]
 LABELS = ["\tsite=x\t", "\ttier=1\t"]
@@ -136,7 +137,8 @@ class Chaos:
 
     def die(self) -> None:
         if actor := self.pick("waiting"):
-            self.client.delete(self.keys.meta[:-4] + "alive:" + actor.token)
+            if self.client.hexists(self.keys.meta[:-4] + "requests", actor.token):
+                end_presence(self.client, self.keys.meta[:-4], actor.token)
             actor.state = self.random.choice(["gone", "waiting"])  # or it was only slow
 
     def cancel(self) -> None:

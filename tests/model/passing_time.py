@@ -33,12 +33,23 @@ def pass_time(client: redis.Redis, start: str, ms: int) -> None:
         pipeline.execute()
 
 
+def end_presence(client: redis.Redis, start: str, token: str) -> None:
+    """Let the presence of a waiter at a mailbox of his own run out, and no time pass for anybody else."""
+    until, rest = client.hget(f"{start}requests", token).split(b"\n", 1)
+    assert until.isdigit()
+    client.hset(f"{start}requests", token, b"0\n" + rest)
+
+
 def pass_time_of_rules(client: redis.Redis, pipeline: redis.client.Pipeline, start: bytes, ms: int) -> None:
-    """The times that are in hashes: until when accounts rest, how old leases are, when the pace allows the next."""
+    """The times in hashes: until when accounts rest and waiters live, how old leases are, when the pace lets go on."""
     for name, end in client.hgetall(start + b"rest").items():
         pipeline.hset(start + b"rest", name, int(end) - ms)
     for token, entry in client.hgetall(start + b"held").items():
         seat, owner, fence, since, purpose = entry.split(b"\n", 4)
         pipeline.hset(start + b"held", token, b"\n".join([seat, owner, fence, b"%d" % (int(since) - ms), purpose]))
+    for token, entry in client.hgetall(start + b"requests").items():
+        until, rest = entry.split(b"\n", 1)
+        if until.isdigit():  # who waits at a mailbox of his own lives until then
+            pipeline.hset(start + b"requests", token, b"%d\n%b" % (max(int(until) - ms, 0), rest))
     if next_at := client.hget(start + b"meta", "next_at"):
         pipeline.hset(start + b"meta", "next_at", int(next_at) - ms * 1000)

@@ -10,7 +10,7 @@ from redispool.drivers import Wire
 from redispool.protocol import scripts
 from redispool.protocol.commands import Call
 from redispool.protocol.keys import PoolKeys
-from tests.model.passing_time import pass_time
+from tests.model.passing_time import end_presence, pass_time
 
 if TYPE_CHECKING:
     import redis
@@ -78,7 +78,7 @@ class ScriptedPool:
         return letter(mail) if mail else None
 
     def die(self, token: str) -> None:
-        self.client.delete(f"{self.start}alive:{token}")
+        end_presence(self.client, self.start, token)
 
     def add(self, name: str) -> int:
         return int(self.call(scripts.ADD, name, hash_of_name(name), self.record(name))[0])

@@ -33,8 +33,13 @@ local function since_of(stamp) return math.floor((tonumber(stamp) + tonumber(ARG
 
 -- What whoever comes to it in the queue must know.
 local function show(stamp)
-  call('HSET', REQUESTS, ARGV[3], table.concat({ARGV[4], ARGV[5], ARGV[6], since_of(stamp), ARGV[7], ARGV[12]}, '\n'))
-  call('SET', ALIVE .. ARGV[4], '1', 'PX', ARGV[9])
+  local box = ARGV[4]
+  if box == ARGV[3] then
+    box = whole(now + ARGV[9])
+  else
+    call('SET', ALIVE .. box, '1', 'PX', ARGV[9])
+  end
+  call('HSET', REQUESTS, ARGV[3], box .. '\n' .. ARGV[5] .. '\n' .. ARGV[6] .. '\n' .. since_of(stamp) .. '\n' .. ARGV[7] .. '\n' .. ARGV[12])
 end
 
 -- Joins the queue, or stays in its place; what the waiter is told. 'restless': what it wants is free, but not for it now.

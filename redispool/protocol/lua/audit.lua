@@ -160,7 +160,7 @@ end
 local function check_request(token)
   local request = request_of(token)
   if not call('ZSCORE', queue_of(request.want), token) then return report(token, 'it waits in no queue') end
-  local left = call('PTTL', ALIVE .. request.box)
+  local left = request.lives_until and math.max(request.lives_until - now, 0) or call('PTTL', ALIVE .. request.box)
   if left == -1 then report(token, 'the presence of its mailbox has no end') end
   -- with extras, who waits for several, or the policy, may hold up who could have what is free
   if extras or left <= 0 or left > PRESENCE or call('EXISTS', MAIL .. request.box) == 1 then return end

@@ -20,11 +20,10 @@ if record and not anyone_waits and call('HSETNX', PLACES, name, 1) == 1 then
 end
 --@include requests
 if record and anyone_waits then
-  local particular, first = QUEUE .. ':' .. name, call('ZPOPMIN', QUEUE)
+  local first = call('ZPOPMIN', QUEUE)
   local head, stamp = first[1], first[2]
   local request = head and request_of(head)
-  -- it lives, and nobody (counted twice) waits for this one
-  if request and request.options == NONE and call('EXISTS', particular, particular, ALIVE .. request.box) == 1 then
+  if request and request.options == NONE and is_alive(request) and call('EXISTS', QUEUE .. ':' .. name) == 0 then
     end_lease(token, owner)
     record_event('released', name, owner, fence, nil, token)
     call('SET', LOCK .. name, head, 'PX', request.ttl)

@@ -8,7 +8,7 @@ for i = 1, #page[2], 2 do
   local token, entry = page[2][i], page[2][i + 1]
   local request = request_of(token)
   local stamp = request and call('ZSCORE', queue_of(request.want), token)
-  if stamp and call('EXISTS', ALIVE .. request.box) == 1 then
+  if stamp and is_alive(request) then
     reply[#reply + 1] = token
     reply[#reply + 1] = stamp
     reply[#reply + 1] = entry

@@ -1,5 +1,7 @@
 -- Guarantees: a request waits in one place of one queue, or not at all.
 -- A request is 'BOX\nOWNER\nTTL\nSINCE\nWANT\nOPTIONS'; options: '' or JSON (count, exclude, prefer, purpose, patient).
+-- Where the mailbox is the waiter's own, which is named as its token, BOX is until when it is taken to live, server ms;
+-- many who share one live as long as its key in ALIVE (see attend.lua).
 -- Who wants '' takes any account; NAME that one; '\tNAME=VALUE\t...' one with those labels; '\tcleanup\t' one to be cleaned.
 --@include leasing
 local NONE = {}
@@ -26,9 +28,16 @@ local function request_of(token)
   local box, owner, ttl, since, want, options = string.match(entry, '^(.-)\n(.-)\n(%d+)\n(.-)\n(.-)\n(.*)$')
   if not box then return nil end -- nothing that a waiter wrote
   since = tonumber(string.match(since, '^%d+$'))
+  local lives_until = tonumber(string.match(box, '^%d+$'))
   return {
-    token = token, box = box, owner = owner, ttl = tonumber(ttl), since = since, want = want, options = options_from(options),
+    token = token, box = lives_until and token or box, lives_until = lives_until, owner = owner, ttl = tonumber(ttl), since = since, want = want, options = options_from(options),
   }
+end
+
+-- Whether the mailbox has shown life within its presence: who waits at it is not passed over.
+local function is_alive(request)
+  if request.lives_until then return request.lives_until > now end
+  return call('EXISTS', ALIVE .. request.box) == 1
 end
 
 local function forget(request)
@@ -38,7 +47,7 @@ end
 
 -- A waiter's own mailbox goes with its request; one that many waiters of a process share stays.
 local function close_mailbox(request)
-  if request.box == request.token then call('DEL', MAIL .. request.box, ALIVE .. request.box) end
+  if request.box == request.token then call('DEL', MAIL .. request.box) end
 end
 
 -- What many share must not end with the shortest of their leases.
@@ -51,7 +60,6 @@ end
 local function deliver(request, mail, lifetime)
   call('HDEL', REQUESTS, request.token)
   send_mail(request, mail, lifetime)
-  if request.box == request.token then call('DEL', ALIVE .. request.box) end
 end
 
 -- The same for one that is in its queue.

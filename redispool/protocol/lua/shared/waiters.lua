@@ -26,7 +26,7 @@ local function first_of(queues, name, alone)
     end
     if not token then return nil end
     local request = request_of(token)
-    if not request or call('EXISTS', ALIVE .. request.box) == 0 then
+    if not request or not is_alive(request) then
       call('ZREM', queue, token)
       call('HDEL', REQUESTS, token)
       dead = dead + 1
