@@ -65,6 +65,12 @@ class Account(LoginKeywords):
     """
 
     asynchronous: ClassVar[bool] = False  # whether its methods are coroutines (`redispool.asyncio`)
+    lock_type: ClassVar[Any] = threading.Lock
+
+    # what belongs to this process, and is neither copied nor pickled; here, as accounts are made by the thousand
+    _lease: Lease | None = None
+    _events: Events | None = None
+    _home: Home | None = None
 
     @discreet
     def __init__(
@@ -86,22 +92,10 @@ class Account(LoginKeywords):
         self.needs_lock = bool(needs_lock)
         self.max_sessions = check_whole("max_sessions", max_sessions, 1, MAX_SESSIONS)
         self.labels = {} if labels is None else check_labels(labels)
-        self._start()
-
-    def _start(self) -> None:
-        """What belongs to this process, and is neither copied nor pickled."""
-        self._lease: Lease | None = None
-        self._events: Events | None = None
-        self._home: Home | None = None
-        self._lock: Any = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
         private = ("_lease", "_events", "_home", "_lock")
         return {name: value for name, value in self.__dict__.items() if name not in private}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._start()
 
     def __repr__(self) -> str:
         held = " held" if self.lease is not None else ""
@@ -181,6 +175,11 @@ class Account(LoginKeywords):
         """
         self.run(self.acquiring(signal))
 
+    @property
+    def local_lock(self) -> Any:
+        """The lock that an account in no pool has in this process."""
+        return self.__dict__.setdefault("_lock", self.lock_type())
+
     def lock_locally(self, timeout: float | None = None) -> None:
         """Take the lock that an account in no pool has in this process; `release` gives it back.
 
@@ -190,7 +189,7 @@ class Account(LoginKeywords):
         Raises:
             AcquireTimeout: it was held all that time.
         """
-        if not self._lock.acquire(timeout=-1 if timeout is None else timeout):
+        if not self.local_lock.acquire(timeout=-1 if timeout is None else timeout):
             raise self.not_in_time(timeout)
 
     def not_in_time(self, timeout: float | None) -> AcquireTimeout:
@@ -298,8 +297,8 @@ class Account(LoginKeywords):
             return
         if self._home is not None:
             yield from self._home.operations.release_for(self, cooldown)
-        elif self._lock.locked():
-            self._lock.release()
+        elif self.local_lock.locked():
+            self.local_lock.release()
         else:
             raise NotHeld(f"account {self.name!r} is not held; acquire it first")
         if signal and self._events is not None:

@@ -28,7 +28,7 @@ from redis.exceptions import (
 )
 
 from redispool.errors import ProtocolMismatch, ReplicationError
-from redispool.link import Link, open_link, texts_of
+from redispool.link import Link, open_link
 from redispool.protocol.commands import (
     Block,
     Call,
@@ -100,7 +100,7 @@ def confirmation(wanted: Replication) -> list[tuple[Argument, ...]]:
 
     WAIT counts only what its own connection has written, and a script need not have written anything.
     """
-    return [("SET", wanted.key, "", "PX", 60_000), ("WAIT", wanted.replicas, _REPLICATION)]
+    return [("SET", wanted.key, "", "PX", "60000"), ("WAIT", str(wanted.replicas), str(_REPLICATION))]
 
 
 def unconfirmed(wanted: Replication, replies: list[Any]) -> Exception | None:
@@ -157,7 +157,11 @@ class Wire:
         try:
             match command:
                 case Call():
-                    return self._call(command)
+                    send = self.send if command.replication is None else partial(self._confirmed, command.replication)
+                    try:
+                        return send("EVALSHA", command.script.sha, "1", command.key, *command.arguments)
+                    except NoScriptError:  # the server is new, was restarted, or was told to forget
+                        return send("EVAL", command.script.text, "1", command.key, *command.arguments)
                 case Block():
                     reply = self.send("BLPOP", command.mailbox, str(command.seconds), blocks=command.seconds)
                     return None if reply is None else reply[1]
@@ -171,14 +175,7 @@ class Wire:
                 raise
             raise better from None
 
-    def _call(self, call: Call) -> Any:
-        send = self.send if call.replication is None else partial(self._send_and_wait, call.replication)
-        try:
-            return send("EVALSHA", call.script.sha, "1", call.key, *call.arguments)
-        except NoScriptError:  # the server is new, was restarted, or was told to forget
-            return send("EVAL", call.script.text, 1, call.key, *call.arguments)
-
-    def _send_and_wait(self, wanted: Replication, *words: Argument) -> Any:
+    def _confirmed(self, wanted: Replication, *words: Argument) -> Any:
         """Send a script, and have replicas confirm it; its reply."""
         if self._cluster is not None:
             return self._ask_node(self._cluster, wanted, words)
@@ -196,7 +193,7 @@ class Wire:
         if node.name not in self._nodes:
             self._nodes[node.name] = Wire(cluster.get_redis_connection(node))
         try:
-            return self._nodes[node.name]._send_and_wait(wanted, *words)  # noqa: SLF001 - it is one of us
+            return self._nodes[node.name]._confirmed(wanted, *words)  # noqa: SLF001 - it is one of us
         except Exception as error:
             if isinstance(translated(error), Unavailable) and not isinstance(error, Unreplicated):
                 cluster.nodes_manager.initialize()  # another node may be the right one by now
@@ -227,7 +224,7 @@ class Wire:
             blocks: seconds after which the server is to answer at the latest, for a command that blocks there.
         """
         if self._cluster is not None:
-            return as_sent(words[0], self._cluster.execute_command(*texts_of(words), NEVER_DECODE=True))
+            return as_sent(words[0], self._cluster.execute_command(*words, NEVER_DECODE=True))
         link = self._link()
         try:
             link.send(words)

@@ -16,23 +16,33 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
 _HOST = re.sub(r"[^\w.-]", "-", socket.gethostname())[:64] or "host"
+_process = f"{_HOST}:{os.getpid()}"
 _counter = itertools.count(1)
 _numbers: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 _numbers_of_values: dict[Hashable, int] = {}
 _numbers_by_id: dict[int, tuple[int, Any]] = {}
 
 
-def new_token(user: str = "") -> str:
-    """A token that nobody else has; it tells the host, the process and, if not the default one, the server's user."""
-    return f"{_as_prefix(user)}{_HOST}:{os.getpid()}:{os.urandom(8).hex()}"
+def _after_fork() -> None:
+    global _process  # noqa: PLW0603
+    _process = f"{_HOST}:{os.getpid()}"
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def new_token(prefix: str = "") -> str:
+    """A token that nobody else has; it tells the host, the process and, by the `prefix_of` him, the server's user."""
+    return f"{prefix}{_process}:{os.urandom(8).hex()}"
 
 
 def caller_name(user: str) -> str:
     """Who does something to a pool, for its audit trail: user of the server, host, process, thread."""
-    return _as_prefix(user) + owner_name(None)
+    return prefix_of(user) + owner_name(None)
 
 
-def _as_prefix(user: str) -> str:
+def prefix_of(user: str) -> str:
+    """What tells a user of the server, if it is not the default one."""
     return "" if user in {"", "default"} else re.sub(r"[^\w.@-]", "-", user)[:64] + "@"
 
 
@@ -43,10 +53,10 @@ def owner_name(owner: Any) -> str:
         owner: the owner as the caller gave it; None for the calling thread.
     """
     if owner is None:
-        return f"{_HOST}:{os.getpid()}:{threading.get_native_id()}"
+        return f"{_process}:{threading.get_native_id()}"
     if isinstance(owner, str):
         return check_name("the owner", owner, MAX_OWNER)
-    return f"{_HOST}:{os.getpid()}:{type(owner).__name__}-{_number(owner)}"
+    return f"{_process}:{type(owner).__name__}-{_number(owner)}"
 
 
 def _number(owner: Any) -> int:

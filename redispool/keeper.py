@@ -34,7 +34,7 @@ class Schedule:
         """Renew the lease from now on."""
         self._leases[lease.token] = lease
 
-    def discard(self, lease: Lease) -> None:
+    def forget(self, lease: Lease) -> None:
         """Renew the lease no more."""
         self._leases.pop(lease.token, None)
 
@@ -51,7 +51,7 @@ class Schedule:
         by_home: dict[int, list[Lease]] = defaultdict(list)
         for lease in list(self._leases.values()):
             if lease.released:  # in another event loop, or by its owner's name
-                self.discard(lease)
+                self.forget(lease)
             else:
                 by_home[id(lease.home)].append(lease)
         due = [leases for leases in by_home.values() if any(lease.renew_at <= now for lease in leases)]
@@ -96,8 +96,8 @@ class Schedule:
             log.warning("could not give back %r: %s", lease, error)
 
 
-class Keeper:
-    """Follows the schedule in a daemon thread, which starts with the first lease and again after a fork."""
+class Keeper(Schedule):
+    """Follows its schedule in a daemon thread, which starts with the first lease and again after a fork."""
 
     def __init__(self) -> None:
         self._starting = threading.Lock()
@@ -105,11 +105,11 @@ class Keeper:
         self._wake_at = math.inf
         # a SimpleQueue may be put to from anywhere, the garbage collector included
         self._inbox: SimpleQueue[Lease | None] = SimpleQueue()
-        self.schedule = Schedule()
+        super().__init__()
 
     def watch(self, lease: Lease) -> None:
         """Renew the lease until it is released or lost."""
-        self.schedule.add(lease)
+        self.add(lease)
         if self._thread is None:
             with self._starting:
                 if self._thread is None:
@@ -125,19 +125,15 @@ class Keeper:
         if lease.renew_at < self._wake_at:
             self._inbox.put(None)
 
-    def forget(self, lease: Lease) -> None:
-        """Renew the lease no more."""
-        self.schedule.discard(lease)
-
     def abandon(self, lease: Lease) -> None:
         """Give back a lease whose handle is gone."""
-        self.schedule.discard(lease)
+        self.forget(lease)
         self._inbox.put(lease)
 
     def _run(self) -> None:
         while True:
             self._wake_at = math.inf  # before looking: whoever adds a lease from here on wakes us
-            due = self.schedule.next_due()
+            due = self.next_due()
             if due is not None:
                 self._wake_at = due
             try:
@@ -145,10 +141,10 @@ class Keeper:
             except Empty:
                 lease = None
             if lease is not None:
-                with self.schedule.return_of(lease):
+                with self.return_of(lease):
                     lease.home.give_back(lease)
-            for leases in self.schedule.due(time.monotonic()):
-                with self.schedule.renewal(leases) as lost:
+            for leases in self.due(time.monotonic()):
+                with self.renewal(leases) as lost:
                     lost.extend(leases[0].home.renew_leases(leases))
 
 

@@ -113,6 +113,7 @@ class Lease:
         """The lease is over, though nobody released it."""
         if not self._lost and not self.released:
             self._lost = True
+            self.valid_until = float("-inf")
             self.lost_event(self)
 
 
@@ -142,5 +143,5 @@ class Handle(Account):
 
 def _plain_account(plain_type: type[Account], state: dict[str, Any]) -> Account:
     account = plain_type.__new__(plain_type)
-    account.__setstate__(state)
+    account.__dict__.update(state)
     return account

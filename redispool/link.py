@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import select
 import socket
-from typing import TYPE_CHECKING, Any, cast
+import struct
+from typing import TYPE_CHECKING, Any
 
 import redis
 from redis.connection import DefaultParser
@@ -20,25 +21,17 @@ if TYPE_CHECKING:
 
     from redispool.protocol.commands import Argument
 
-_CHUNK = 65536  # bytes
+_CHUNK = 16384  # bytes
 _PATIENCE = 5.0  # seconds without an answer after which a connection is given up, if it has no such limit itself
-_TEXT = frozenset({str, bytes})
 _NOT_YET = object()  # that a reply has not come whole
-
-
-def texts_of(words: tuple[Argument, ...]) -> tuple[str | bytes, ...]:
-    """The words, numbers printed: hiredis, which would print them, crashes if a handler raises meanwhile (Ctrl-C)."""
-    if _TEXT.issuperset(map(type, words)):  # the commands of which there are many have been printed
-        return cast("tuple[str | bytes, ...]", words)
-    return tuple([word if isinstance(word, (str, bytes)) else str(word) for word in words])
 
 
 def packed(words: tuple[Argument, ...]) -> bytes:
     """A command as the server reads it; redis-py would take three times as long to pack a script's many words."""
     if pack_command is not None:
-        command: bytes = pack_command(texts_of(words))  # type: ignore[arg-type]  # it takes any number of them
+        command: bytes = pack_command(words)  # type: ignore[arg-type]  # it takes any number of them
         return command
-    encoded = [word if isinstance(word, bytes) else word.encode() for word in texts_of(words)]
+    encoded = [word if isinstance(word, bytes) else word.encode() for word in words]
     return b"*%d\r\n" % len(encoded) + b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in encoded])
 
 
@@ -73,9 +66,12 @@ class DirectLink(Link):
 
     def __init__(self, connection: AbstractConnection, sock: socket.socket) -> None:
         super().__init__(connection)
-        self._socket = sock
-        self._patience = sock.gettimeout() or _PATIENCE
-        sock.setblocking(False)  # else Python would poll before each call, also where there is room to send
+        patience = sock.gettimeout() or _PATIENCE
+        sock.settimeout(None)  # else Python would poll before each call; the kernel keeps the time as well
+        limit = struct.pack("ll", *divmod(int(patience * 1_000_000), 1_000_000))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        self._send, self._receive, self._buffer = sock.sendall, sock.recv_into, bytearray(_CHUNK)
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
         reader = Reader(protocolError=InvalidResponse, replyError=DefaultParser.parse_error, notEnoughData=_NOT_YET)
@@ -83,16 +79,9 @@ class DirectLink(Link):
 
     def send(self, *commands: tuple[Argument, ...]) -> None:
         """Send commands in one go."""
-        data = b"".join(map(packed, commands))
+        data = b"".join(map(pack_command, commands))  # type: ignore[arg-type]  # it takes any number of words
         try:
-            try:
-                sent = self._socket.send(data)
-            except BlockingIOError:
-                sent = 0
-            if sent < len(data):
-                self._socket.settimeout(self._patience)
-                self._socket.sendall(data[sent:])
-                self._socket.setblocking(False)
+            self._send(data)
         except OSError as error:
             raise _translated(error, "writing to") from None
 
@@ -100,15 +89,13 @@ class DirectLink(Link):
         """The next reply, in bytes. Raises it where it is an error."""
         reply = self._next_reply(False)
         while reply is _NOT_YET:
-            if not self._poll.poll(self._patience * 1000):
-                raise redis.TimeoutError("Timeout reading from socket")
             try:
-                data = self._socket.recv(_CHUNK)
+                size = self._receive(self._buffer)
             except OSError as error:
                 raise _translated(error, "reading from") from None
-            if not data:
+            if not size:
                 raise redis.ConnectionError("Connection closed by server.")
-            self._feed(data)
+            self._feed(self._buffer, 0, size)  # type: ignore[arg-type]  # any buffer will do
             reply = self._next_reply(False)
         if isinstance(reply, Exception):
             raise reply
@@ -121,7 +108,7 @@ class DirectLink(Link):
 
 def _translated(error: OSError, doing: str) -> redis.RedisError:
     """The error of a socket as redis-py would have told it."""
-    if isinstance(error, TimeoutError):
+    if isinstance(error, TimeoutError | BlockingIOError):
         return redis.TimeoutError(f"Timeout {doing} socket")
     return redis.ConnectionError(f"Error while {doing} socket: {error}")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from redispool.arguments import MAX_PRIORITY, check_seconds, check_ttl, check_whole
 from redispool.errors import ConfigError, LeaseLost, NotHeld
-from redispool.identity import new_token, owner_name
+from redispool.identity import new_token, owner_name, prefix_of
 from redispool.lease import Handle, Lease
 from redispool.oversight import Oversight
 from redispool.protocol.flows import LeaseFlows
@@ -44,9 +44,8 @@ class Watcher(Protocol):
         """Renew the lease no more."""
 
 
-def _check_ours(lease: Lease) -> None:
-    if lease.pid != os.getpid():
-        raise NotHeld(f"account {lease.account!r} was acquired by process {lease.pid}, from which this one was forked")
+def _not_ours(lease: Lease) -> NotHeld:
+    return NotHeld(f"account {lease.account!r} was acquired by process {lease.pid}, from which this one was forked")
 
 
 class Operations(Roster[H]):
@@ -84,7 +83,7 @@ class Operations(Roster[H]):
         self.oversight = Oversight(channel)
         self.terms = terms
         self._keeper = keeper
-        self._user = user
+        self._token_prefix = prefix_of(user)
         self._mailbox = mailbox
 
     def begin(self, accounts: Sequence[Account] | None, policy: Mapping[str, Any]) -> Flow[None]:
@@ -104,12 +103,14 @@ class Operations(Roster[H]):
         choice: Mapping[str, Any] = _NO_CHOICE,
     ) -> Flow[H]:
         """Wait for an account; its handle."""
-        fields = check_choice(choice)
+        fields = check_choice(choice) if choice else {}
         if account is not None:
             if fields.keys() - {"patient"}:
                 raise ConfigError("a particular account was asked for, so labels, exclude and prefer make no sense")
             fields["account"] = name_of(account)
-        (handle,) = yield from self._take(owner, timeout, ttl, priority, fields)
+        request = self._request(owner, ttl, priority, fields)
+        grants = yield from self.flows.acquire(request, None if timeout is None else check_seconds("timeout", timeout))
+        (handle,) = yield from self._handles(grants, request, owner)
         return handle
 
     def acquire_several(
@@ -119,11 +120,15 @@ class Operations(Roster[H]):
         fields = check_choice(choice) | {"count": check_whole("n", count, 1, _MOST_AT_ONCE)}
         if "prefer" in fields:
             raise ConfigError("several accounts were asked for, so prefer makes no sense; use labels")
-        return (yield from self._take(owner, timeout, ttl, priority, fields))
+        request = self._request(owner, ttl, priority, fields)
+        grants = yield from self.flows.acquire(request, None if timeout is None else check_seconds("timeout", timeout))
+        return (yield from self._handles(grants, request, owner))
 
     def acquire_to_clean(self, owner: Any, timeout: Any, ttl: Any) -> Flow[H]:
         """Wait for an account that was used and not yet cleaned; its handle."""
-        (handle,) = yield from self._take(owner, timeout, ttl, 0, {"choice": CLEANUP})
+        request = self._request(owner, ttl, 0, {"choice": CLEANUP})
+        grants = yield from self.flows.acquire(request, None if timeout is None else check_seconds("timeout", timeout))
+        (handle,) = yield from self._handles(grants, request, owner)
         return handle
 
     def acquire_or_keep_place(
@@ -137,11 +142,8 @@ class Operations(Roster[H]):
         )
         if isinstance(result, Place):
             return result
-        try:
-            return self._handle(result[0], request, owner)
-        except BaseException:
-            yield from self._give_back(result)
-            raise
+        (handle,) = yield from self._handles(result, request, owner)
+        return handle
 
     def acquire_for(self, account: Account) -> Flow[None]:
         """Wait for the very account, and bind the lease to the object."""
@@ -154,20 +156,11 @@ class Operations(Roster[H]):
             yield from self._give_back([grant])
             raise
 
-    def _take(self, owner: Any, timeout: Any, ttl: Any, priority: Any, fields: Mapping[str, Any]) -> Flow[list[H]]:
-        request = self._request(owner, ttl, priority, fields)
-        grants = yield from self.flows.acquire(request, None if timeout is None else check_seconds("timeout", timeout))
-        try:
-            return [self._handle(grant, request, owner) for grant in grants]
-        except BaseException:  # who cannot read it, or was interrupted, must not hold it
-            yield from self._give_back(grants)
-            raise
-
     def _request(self, owner: Any, ttl: Any, priority: Any, fields: Mapping[str, Any]) -> Request:
         seconds = self.terms.ttl if ttl is None else check_ttl(ttl)
         if self.terms.max_lease is not None:
             seconds = min(seconds, self.terms.max_lease)
-        token = new_token(self._user)
+        token = new_token(self._token_prefix)
         return Request(
             token,
             token if self._mailbox is None else self._mailbox(),
@@ -177,8 +170,18 @@ class Operations(Roster[H]):
             **fields,
         )
 
+    def _handles(self, grants: Sequence[Grant], request: Request, owner: Any) -> Flow[list[H]]:
+        try:
+            handles = []
+            for grant in grants:
+                handles.append(self._handle(grant, request, owner))  # noqa: PERF401 - a comprehension costs a frame
+        except BaseException:  # who cannot read it, or was interrupted, must not hold it
+            yield from self._give_back(grants)
+            raise
+        return handles
+
     def _handle(self, grant: Grant, request: Request, owner: Any) -> H:
-        handle = decode(grant.account, grant.record, self._seal, self.name, self._handle_type)
+        handle = decode(grant.account, grant.record, self._seal, self._keys.pool, self._handle_type)
         member = self._members.get(grant.account)
         if member is not None:
             handle._events = member.events  # noqa: SLF001 - a handle is an account of this pool
@@ -193,9 +196,11 @@ class Operations(Roster[H]):
     def _settle(self, account: Account, grant: Grant, request: Request, *, anchored: bool) -> None:
         account._home = home = self._face()  # noqa: SLF001
         if not grant.token:
-            account.lease = None
+            account._lease = None  # noqa: SLF001
             return
-        account.lease = lease = Lease(grant, request.owner, request.ttl, os.getpid(), home)
+        account._lease = lease = Lease(  # noqa: SLF001
+            grant, request.owner, request.ttl, os.getpid(), home
+        )
         lease.anchored = anchored
         lease.cleans = request.choice == CLEANUP
         self._leases[lease.token] = lease
@@ -210,8 +215,7 @@ class Operations(Roster[H]):
             raise NotHeld(
                 f"account {account.name!r} is not held by this {'handle' if isinstance(account, Handle) else 'process'}"
             )
-        yield from self.release(lease, seconds)
-        account.lease = None
+        return self.release(lease, seconds)
 
     def leave(self, handle: H, error: BaseException | None, bad_on: tuple[type[BaseException], ...]) -> Flow[None]:
         """Release a handle at the end of its block, unless the block did; an error of the block's own comes first."""
@@ -231,12 +235,12 @@ class Operations(Roster[H]):
         """Release a lease. Raises LeaseLost if it was over before."""
         if lease.released:
             raise NotHeld(f"account {lease.account!r} was released already")
-        _check_ours(lease)
+        if lease.pid != os.getpid():
+            raise _not_ours(lease)
         self._keeper().forget(lease)
-        valid_until = float("-inf") if lease.lost else lease.valid_until
         try:
             yield from self.flows.release(
-                lease.token, valid_until, cooldown, patience,
+                lease.token, lease.valid_until, cooldown, patience,
                 sent_before=lease.unanswered, undone=lease.cleans and lease.failed,
             )  # fmt: skip
         except LeaseLost:
@@ -254,7 +258,7 @@ class Operations(Roster[H]):
 
     def _close(self, lease: Lease) -> None:
         lease.released = True
-        self._drop(lease)
+        self._leases.pop(lease.token, None)
 
     def _drop(self, lease: Lease) -> None:
         self._leases.pop(lease.token, None)
@@ -286,7 +290,8 @@ class Operations(Roster[H]):
     def renew_lease(self, lease: Lease, ttl: Any) -> Flow[None]:
         """Renew one lease. Raises LeaseLost if it is over, NotHeld if it is the process's from which we were forked."""
         seconds = check_ttl(ttl)
-        _check_ours(lease)
+        if lease.pid != os.getpid():
+            raise _not_ours(lease)
         patience = max(min(self.flows.channel.patience, lease.valid_until - time.monotonic()), 0.0)
         lost = [lease] if lease.released else (yield from self.renew([lease], seconds, patience))
         if lost:

@@ -17,13 +17,13 @@ for module in ("redis_lock", "redis_semaphore", "pottery", "Exscript", "matplotl
 
 ROOT = Path(__file__).parent.parent
 TINY = (
-    "--rounds=2", "--cycles=10", "--contenders=3", "--contended-rounds=1", "--quota=2", "--flat-out-rounds=1",
-    "--flat-out-seconds=0.1", "--waiters=6", "--handoff-rounds=1", "--handoff-seconds=0.3", "--crowds=2,8",
-    "--crowd-accounts=1,2", "--crowd-seconds=0.2", "--pool-sizes=10,300", "--batches=2", "--accounts=300",
-    "--queue-sizes=10", "--lease-sizes=100", "--memory-accounts=300", "--memory-leases=50", "--memory-waiters=50",
-    "--memory-threads=5", "--task-counts=1,10", "--task-cycles=20", "--task-waiters=100", "--storm=5",
-    "--batch-sizes=5", "--batch-rounds=1", "--cluster-pools=3", "--cluster-rounds=1", "--cluster-cycles=2",
-    "--stripes=2", "--striped-accounts=3", "--striped-workers=4", "--striped-seconds=0.2",
+    "--rounds=2", "--cycles=10", "--contenders=3", "--spreads=3,1", "--contended-rounds=1", "--quota=2",
+    "--flat-out-rounds=1", "--flat-out-seconds=0.1", "--waiters=6", "--handoff-rounds=1", "--handoff-seconds=0.3",
+    "--crowds=2,8", "--crowd-accounts=1,2", "--crowd-seconds=0.2", "--pool-sizes=10,300", "--batches=2",
+    "--accounts=300", "--queue-sizes=10", "--lease-sizes=100", "--memory-accounts=300", "--memory-leases=50",
+    "--memory-waiters=50", "--memory-threads=5", "--task-counts=1,10", "--task-cycles=20", "--task-waiters=100",
+    "--storm=5", "--batch-sizes=5", "--batch-rounds=1", "--cluster-pools=3", "--cluster-rounds=1",
+    "--cluster-cycles=2", "--stripes=2", "--striped-accounts=3", "--striped-workers=4", "--striped-seconds=0.2",
 )  # fmt: skip
 PEERS = {
     "redis-py Lock", "two trivial EVALSHA", "SET NX + compare-and-delete", "python-redis-lock", "py-redis-semaphore",
@@ -44,7 +44,8 @@ FIGURES = {
         "server CPU of two trivial EVALSHA", "server time in scripts", "time in scripts of two trivial EVALSHA",
         "bytes to the server", "bytes from the server",
     },
-    "3 contenders, 2 turns each: speed against": CONTENDING,
+    "3 contenders in 3 processes, 2 turns each: speed against": CONTENDING,
+    "3 contenders in 1 process, 2 turns each: speed against": CONTENDING,
     "3 contenders, as many turns as they get: speed against": CONTENDING,
     "turns that went to another contender": CONTENDING | {"redispool"},
     "hand-off to one of 6 waiters at rest, p50 in round trips from rest": BLOCKING,

@@ -44,9 +44,9 @@ def test_the_first_lease_that_is_due_decides_when(home):
     schedule.add(late)
     schedule.add(soon)
     assert schedule.next_due() == soon.renew_at == pytest.approx(1020.0)
-    schedule.discard(soon)
+    schedule.forget(soon)
     assert schedule.next_due() == late.renew_at
-    schedule.discard(soon)
+    schedule.forget(soon)
 
 
 def test_all_leases_of_a_pool_are_renewed_with_the_one_that_is_due_and_other_pools_are_not(home):
@@ -115,7 +115,7 @@ def test_a_lease_that_is_just_being_given_back_is_not_reported_as_lost(home):
     lease.lost_event.connect(seen.append)
     schedule.add(lease)
     with schedule.renewal([lease]) as lost:
-        schedule.discard(lease)  # by the thread that releases it
+        schedule.forget(lease)  # by the thread that releases it
         lost.append(lease)
     assert seen == []
     assert not lease.lost
@@ -235,7 +235,7 @@ def test_an_outage_longer_than_the_lease_loses_it_at_its_end_and_not_before(own_
     wait_until(lambda: lost_at)
     assert lost_at[0] >= lease.valid_until
     assert len(home.renewals) >= 3
-    assert own_keeper.schedule.next_due() is None
+    assert own_keeper.next_due() is None
     assert len(lost_at) == 1
 
 
@@ -306,7 +306,7 @@ wait_until(lambda: home.renewals)
 child = os.fork()
 if child == 0:
     assert keeper() is not parents
-    assert keeper().schedule.next_due() is None
+    assert keeper().next_due() is None
     before, own = len(home.renewals), Home()
     keeper().watch(new_lease(own, 0.09))
     wait_until(lambda: len(own.renewals) >= 3)

@@ -25,10 +25,7 @@ class Account(blocking.Account):
     """
 
     asynchronous: ClassVar[bool] = True
-
-    def _start(self) -> None:
-        super()._start()
-        self._lock = asyncio.Lock()
+    lock_type: ClassVar[Any] = asyncio.Lock
 
     async def run(self, flow: Generator[Any, Any, None]) -> None:
         """Run one of the flows of `redispool.Account`, in the pool's manner or, in no pool, right here."""
@@ -45,7 +42,7 @@ class Account(blocking.Account):
         """See `redispool.Account.lock_locally`."""
         try:
             async with asyncio.timeout(timeout):
-                await self._lock.acquire()
+                await self.local_lock.acquire()
         except TimeoutError:
             raise self.not_in_time(timeout) from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import time
 from collections import deque
@@ -17,29 +18,27 @@ if TYPE_CHECKING:
     from redispool.lease import Lease
 
 
-class Keeper:
-    """Follows the schedule in a task, which lives as long as there is something to renew or to give back.
+class Keeper(Schedule):
+    """Follows its schedule in a task, which lives as long as there is something to renew or to give back.
 
     Args:
         loop: its event loop.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.schedule = Schedule()
+        super().__init__()
         self._loop = loop
         self._task: asyncio.Task[None] | None = None
         self._abandoned: deque[Lease] = deque()
         self._jobs: set[asyncio.Task[None]] = set()  # a server that hangs must not make us late for the others
         self._changed = asyncio.Event()
+        self._wake_at = math.inf  # by itself, by the monotonic clock
 
     def watch(self, lease: Lease) -> None:
         """Renew the lease until it is released or lost."""
-        self.schedule.add(lease)
-        self._wake()
-
-    def forget(self, lease: Lease) -> None:
-        """Renew the lease no more."""
-        self.schedule.discard(lease)
+        self.add(lease)
+        if lease.renew_at < self._wake_at:  # else the task, which looks at all leases, need not look now
+            self._wake()
 
     def abandon(self, lease: Lease) -> None:
         """Give back a lease whose handle is gone."""
@@ -57,16 +56,17 @@ class Keeper:
                 self._changed.clear()
                 while self._abandoned:
                     self._start(self._give_back(self._abandoned.popleft()))
-                for leases in self.schedule.due(time.monotonic()):
+                for leases in self.due(time.monotonic()):
                     self._start(self._renew(leases))
-                due = self.schedule.next_due()
+                due = self.next_due()
+                self._wake_at = math.inf if due is None else due
                 if due is None and not self._jobs:
                     return
                 with suppress(TimeoutError):
                     async with asyncio.timeout(None if due is None else max(due - time.monotonic(), 0.0)):
                         await self._changed.wait()
         finally:
-            self._task = None
+            self._task, self._wake_at = None, math.inf
 
     def _start(self, job: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(job, name="redispool-keeper-job")
@@ -78,11 +78,11 @@ class Keeper:
         self._changed.set()
 
     async def _renew(self, leases: list[Lease]) -> None:
-        with self.schedule.renewal(leases) as lost:
+        with self.renewal(leases) as lost:
             lost.extend(await leases[0].home.renew_leases(leases))
 
     async def _give_back(self, lease: Lease) -> None:
-        with self.schedule.return_of(lease):
+        with self.return_of(lease):
             await lease.home.give_back(lease)
 
 

@@ -85,7 +85,7 @@ class Mailbox:
             reply = None
             while self._waiting or reply is not None:  # nothing is left in the list
                 try:
-                    reply = await self._line.ask("BLPOP", self._key, self._flows.slice_seconds)
+                    reply = await self._line.ask("BLPOP", self._key, str(self._flows.slice_seconds))
                 except Exception as error:  # noqa: BLE001 - those who wait find out, each by his own patience
                     reply = None
                     log.debug("the mailbox of a pool could not be read: %s", error)

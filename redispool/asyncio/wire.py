@@ -52,9 +52,9 @@ class Wire:
     async def _call(self, call: Call) -> Any:
         wanted = call.replication
         try:
-            return await self._line.ask("EVALSHA", call.script.sha, 1, call.key, *call.arguments, wanted=wanted)
+            return await self._line.ask("EVALSHA", call.script.sha, "1", call.key, *call.arguments, wanted=wanted)
         except NoScriptError:  # the server is new, was restarted, or was told to forget
-            return await self._line.ask("EVAL", call.script.text, 1, call.key, *call.arguments, wanted=wanted)
+            return await self._line.ask("EVAL", call.script.text, "1", call.key, *call.arguments, wanted=wanted)
 
 
 class Wires:

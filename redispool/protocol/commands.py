@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 if TYPE_CHECKING:
     from redispool.protocol.scripts import Script
 
-Argument: TypeAlias = str | bytes | int | float
+# no numbers: hiredis, which would print them, crashes if a handler raises meanwhile (Ctrl-C)
+Argument: TypeAlias = str | bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,8 +70,28 @@ class LeaseFlows:
         Raises:
             AcquireTimeout, PoolEmpty, PoolExhausted, UnknownAccount, ConfigError, ReplicationError: nothing was taken.
         """
+        deadline = None if timeout is None else self.channel.clock() + timeout
+        wait = timeout is None or timeout > 0
+        stamp: Argument = ""
         try:
-            return (yield from self._acquire(request, timeout))
+            while True:
+                # a request that does not wait still needs its one answer
+                asked, reply = yield from self.channel.call(
+                    scripts.ACQUIRE, request.token, request.box, request.owner, str(milliseconds(request.ttl)),
+                    request.want, "1" if wait else "0", self._presence,
+                    str(int(request.priority * AGING * 1_000_000)), stamp, request.options,
+                    deadline=deadline if wait else None, patience=None if wait else _LAST_PATIENCE,
+                    durable=True,
+                )  # fmt: skip
+                if reply[0] == b"granted":
+                    return [read_grant(packed, asked, reply[1]) for packed in reply[2:]]
+                if reply[0] == b"waiting":
+                    stamp = reply[1]
+                    grants = yield from self._wait(request, timeout, deadline, asked, *reply[2:])
+                    if grants:
+                        return grants
+                else:
+                    yield from self._overcome(request, timeout, *reply)
         except ReplicationError:
             yield from self._abandon(request)
             raise
@@ -82,36 +102,19 @@ class LeaseFlows:
                 yield from self._abandon(request)
             raise
 
-    def _acquire(self, request: Request, timeout: float | None) -> Flow[list[Grant]]:
-        deadline = None if timeout is None else self.channel.clock() + timeout
-        wait = timeout is None or timeout > 0
-        stamp: Argument = ""
-        while True:
-            # a request that does not wait still needs its one answer
-            asked, reply = yield from self.channel.call(
-                scripts.ACQUIRE, request.token, request.box, request.owner, str(milliseconds(request.ttl)),
-                request.want, "1" if wait else "0", self._presence,
-                str(int(request.priority * AGING * 1_000_000)), stamp, request.options,
-                deadline=deadline if wait else None, patience=None if wait else _LAST_PATIENCE,
-                durable=True,
-            )  # fmt: skip
-            match reply[0]:
-                case b"granted":
-                    return [read_grant(packed, asked, reply[1]) for packed in reply[2:]]
-                case b"waiting":
-                    stamp = reply[1]
-                    grants = yield from self._wait(request, timeout, deadline, asked, *reply[2:])
-                    if grants:
-                        return grants
-                case b"choose":
-                    yield from self._choose(request.choice)
-                case b"sealed":
-                    yield from self._renew_keys(request, reply[1])
-                case b"busy":
-                    if not reply[1]:
-                        raise self._timed_out(request, timeout)
-                case kind:
-                    raise self._in_vain(request, kind, *reply[1:])
+    def _overcome(self, request: Request, timeout: float | None, kind: bytes, *details: Any) -> Flow[None]:
+        """What must be done before it makes sense to ask again. Raises the error where it never will."""
+        match kind:
+            case b"choose":
+                yield from self._choose(request.choice)
+            case b"sealed":
+                yield from self._renew_keys(request, details[0])
+            case b"busy" if details[0]:
+                return
+            case b"busy":
+                raise self._timed_out(request, timeout)
+            case _:
+                raise self._in_vain(request, kind, *details)
 
     def _wait(
         self,
@@ -129,9 +132,12 @@ class LeaseFlows:
         if remaining is not None and remaining <= 0:
             return (yield from self._last_chance(request, timeout))
         soon = (restless or 0 < next_end < self.slice_seconds * 1000) and (rank or 0) < FIRST_FEW
-        mail = yield from self._block(
-            request, self._slice(request, rank, next_end, remaining), remaining, soon=bool(soon)
-        )
+        try:
+            mail: bytes | None = yield self._block(request, rank, next_end, remaining, soon=bool(soon))
+        except Unavailable:
+            # the next acquire script finds out what has become of us, and rides out what must be ridden out
+            yield Pause(chance.uniform(0.01, 0.05))
+            return None
         kind = b"again" if mail is None else mail.partition(b"\n")[0]
         if mail is None or kind == b"again":
             return None
@@ -150,27 +156,21 @@ class LeaseFlows:
         # another's connection wrote the grant: only an answer to our own can wait for replicas
         return None if self.channel.replication else [grant]
 
-    def _slice(self, request: Request, rank: int | None, next_end: int, remaining: float | None) -> float:
-        """How long to block: whoever polls once a TTL knows of each lease before it can end."""
+    def _block(
+        self, request: Request, rank: int | None, next_end: int, remaining: float | None, *, soon: bool
+    ) -> Block:
+        """How long to block, and where: whoever polls once a TTL knows of each lease before it can end."""
         seconds = min(self.slice_seconds, request.ttl)
         if next_end == 0 or (next_end > 0 and (rank or 0) < FIRST_FEW):
             seconds = min(seconds, (next_end + 1) / 1000)
         if remaining is not None:
             seconds = min(seconds, remaining)
-        return max(seconds, 0.001)  # 0 would be for ever
-
-    def _block(self, request: Request, seconds: float, remaining: float | None, *, soon: bool) -> Flow[bytes | None]:
+        seconds = max(seconds, 0.001)  # 0 would be for ever
         alone = request.box == request.token
         longest = seconds if soon or alone else chance.uniform(0.5, 1.0) * _RECHECK
         if remaining is not None:
             longest = min(longest, remaining)
-        try:
-            mail: bytes | None = yield Block(self.channel.keys.mailbox(request.box), request.token, seconds, longest)
-        except Unavailable:
-            # the next acquire script finds out what has become of us, and rides out what must be ridden out
-            yield Pause(chance.uniform(0.01, 0.05))
-            return None
-        return mail
+        return Block(self.channel.keys.mailbox(request.box), request.token, seconds, longest)
 
     def attend(self, box: str, attended_at: float) -> Flow[tuple[bool, float, float]]:
         """For a mailbox at which many wait: show that its reader lives, and reclaim, as each of them would alone.
@@ -184,7 +184,7 @@ class LeaseFlows:
             done; in how many seconds it is to be done again.
         """
         presence = 3 * self.slice_seconds
-        asked, (well, next_end) = yield from self.channel.call(scripts.ATTEND, box, milliseconds(presence))
+        asked, (well, next_end) = yield from self.channel.call(scripts.ATTEND, box, str(milliseconds(presence)))
         seconds = self.slice_seconds if next_end < 0 else min(self.slice_seconds, (next_end + 1) / 1000)
         return bool(well) and self.channel.clock() - attended_at < presence, asked, seconds
 
@@ -196,7 +196,7 @@ class LeaseFlows:
         raise self._timed_out(request, timeout)
 
     def _cancel(self, request: Request, grants: str) -> Flow[tuple[float, list[Any]]]:
-        words = (request.token, request.box, grants, request.want, request.count)
+        words = (request.token, request.box, grants, request.want, str(request.count))
         durable = grants == "keep"
         return (yield from self.channel.call(scripts.CANCEL, *words, patience=_LAST_PATIENCE, durable=durable))
 
@@ -219,7 +219,7 @@ class LeaseFlows:
         """Have the server make a rotation of the accounts that carry the labels; so it is once for each choice."""
         cursor = b"0"
         while True:
-            _, (cursor,) = yield from self.channel.call(scripts.CHOOSE, choice, cursor, _MOST_CHOICES)
+            _, (cursor,) = yield from self.channel.call(scripts.CHOOSE, choice, cursor, str(_MOST_CHOICES))
             if cursor == b"full":
                 raise ConfigError(
                     f"pool {self.channel.keys.pool!r} has been asked for {_MOST_CHOICES} different choices of labels, "
@@ -279,7 +279,7 @@ class LeaseFlows:
             LeaseLost: it had ended before.
         """
         started, unanswered = self.channel.clock(), self.channel.unanswered
-        rest = "undone" if undone else "" if cooldown is None else milliseconds(cooldown)
+        rest = "undone" if undone else "" if cooldown is None else str(milliseconds(cooldown))
         try:
             _, reply = yield from self.channel.call(scripts.RELEASE, rest, token, patience=patience)
         except (Exception, GeneratorExit):
@@ -292,7 +292,7 @@ class LeaseFlows:
         if not reply[0] and (started >= valid_until or not sent_before):
             raise LeaseLost(f"the lease on an account of pool {self.channel.keys.pool!r} ended before it was released")
 
-    def _release_after_all(self, token: str, rest: str | int) -> Flow[None]:
+    def _release_after_all(self, token: str, rest: str) -> Flow[None]:
         try:
             yield from self.channel.call(scripts.RELEASE, rest, token, patience=_LAST_PATIENCE)
         except Exception as error:  # noqa: BLE001 - the caller's own error is the one to be seen
@@ -302,7 +302,7 @@ class LeaseFlows:
         """Release all that an owner holds; how many that was."""
         done: set[bytes] = set()
         while True:
-            _, owned = yield from self.channel.call(scripts.OWNED, owner, _OWNED_PAGE)
+            _, owned = yield from self.channel.call(scripts.OWNED, owner, str(_OWNED_PAGE))
             tokens = [token for token in owned if token not in done]  # an index that went astray names some for ever
             if not tokens:
                 return len(done)
@@ -318,11 +318,11 @@ class LeaseFlows:
 
         Without patience, for the keeper tries again by itself, as long as there is something to save.
         """
-        limit = milliseconds(max_lease or 0)
+        limit = str(milliseconds(max_lease or 0))
         results: list[tuple[float, float] | None] = []
         for start in range(0, len(leases), _RENEW_CHUNK):
             chunk = leases[start : start + _RENEW_CHUNK]
-            words = [word for token, ttl in chunk for word in (token, milliseconds(ttl), limit)]
+            words = [word for token, ttl in chunk for word in (token, str(milliseconds(ttl)), limit)]
             asked, (now, *expiries) = yield from self.channel.call(
                 scripts.RENEW, *words, patience=patience, durable=True
             )

@@ -59,10 +59,21 @@ class Entry:
     reason: str = ""
     position: tuple[int, int] = (0, 0)  # in the stream; given by the server
 
-    def words(self) -> Iterator[str | bytes | int]:
+    def words(self) -> Iterator[str | bytes]:
         """Its fields and their values, as the stream has them."""
         run = self.run
-        yield from ("event", self.event, "job", run.job, "name", run.name, "attempt", run.attempt, "run", run.token)
+        yield from (
+            "event",
+            self.event,
+            "job",
+            run.job,
+            "name",
+            run.name,
+            "attempt",
+            str(run.attempt),
+            "run",
+            run.token,
+        )
         yield from ("n", f"{self.writer}:{self.number}")
         for field, value in (("text", self.text), ("reason", self.reason)):
             if value:
@@ -83,7 +94,7 @@ class LogFlows:
 
     def append(self, entry: Entry, retention: Retention) -> Flow[None]:
         """Write an entry; sending it twice is harmless."""
-        limits = (retention.entries, int(retention.seconds * 1000))
+        limits = (str(retention.entries), str(int(retention.seconds * 1000)))
         yield from self._channel.send(Call(scripts.LOG, self._key, (*limits, *entry.words())))
 
     def read(self, after: tuple[int, int] | None) -> Flow[tuple[tuple[int, int] | None, list[Entry]]]:
@@ -91,20 +102,20 @@ class LogFlows:
         found: list[Entry] = []
         start = _FROM_START if after is None else f"({_id(after)}"
         while True:
-            _, page = yield from self._channel.send(Plain(("XRANGE", self._key, start, "+", "COUNT", _PAGE)))
+            _, page = yield from self._channel.send(Plain(("XRANGE", self._key, start, "+", "COUNT", str(_PAGE))))
             found += [self._entry(*raw) for raw in page]
             if len(page) < _PAGE:
                 break
             start = f"({_id(found[-1].position)}"
         # last of all, so that nothing that was found is taken for gone
-        _, oldest = yield from self._channel.send(Plain(("XRANGE", self._key, "-", "+", "COUNT", 1)))
+        _, oldest = yield from self._channel.send(Plain(("XRANGE", self._key, "-", "+", "COUNT", "1")))
         return self._entry(*oldest[0]).position if oldest else None, found
 
     def last_run(self, job: str) -> Flow[Run | None]:
         """The latest run of a job, or None if the stream knows of none."""
         end = "+"
         while True:
-            _, page = yield from self._channel.send(Plain(("XREVRANGE", self._key, end, "-", "COUNT", _PAGE)))
+            _, page = yield from self._channel.send(Plain(("XREVRANGE", self._key, end, "-", "COUNT", str(_PAGE))))
             entries = [self._entry(*raw) for raw in page]
             found = next((entry.run for entry in entries if entry.run.job == job), None)
             if found is not None or len(page) < _PAGE:

@@ -122,7 +122,7 @@ class MemberFlows:
     def reset(self, *, leave_no_trace: bool = False) -> Flow[None]:
         """Remove all accounts, end all leases, send all waiters away."""
         while True:
-            _, (left,) = yield from self.channel.call(scripts.RESET, int(leave_no_trace))
+            _, (left,) = yield from self.channel.call(scripts.RESET, "1" if leave_no_trace else "0")
             if not left:
                 break
         if leave_no_trace:
@@ -145,7 +145,7 @@ class MemberFlows:
         seen: dict[bytes, int] = {}
         start = 0
         while True:
-            _, reply = yield from self.channel.call(scripts.NAMES, which, start, start + _PAGE - 1)
+            _, reply = yield from self.channel.call(scripts.NAMES, which, str(start), str(start + _PAGE - 1))
             for places, name in zip(reply[::2], reply[1::2], strict=True):
                 seen[name] = seen.get(name, 0) + 1
                 if which == "members" or seen[name] == places:  # of an account's entries, the last is its turn

@@ -103,7 +103,7 @@ class OversightFlows:
         start = 0
         while True:
             first, last = (start, start + _PAGE - 1) if leases else (1, 0)
-            _, reply = yield from self.channel.call(scripts.INSPECT, first, last)
+            _, reply = yield from self.channel.call(scripts.INSPECT, str(first), str(last))
             now, accounts, free, _, cooling, waiting, to_clean, out, policy, count = reply[:10]
             for token, expires, entry in zip(reply[10::3], reply[11::3], reply[12::3], strict=True):
                 if entry:  # else the index went astray; the lease ends at its time
@@ -119,7 +119,7 @@ class OversightFlows:
         rows: dict[str, QuarantineRow] = {}
         cursor = b"0"
         while True:
-            words = ("HSCAN", self.channel.keys.quarantine, cursor, "COUNT", _PAGE)
+            words = ("HSCAN", self.channel.keys.quarantine, cursor, "COUNT", str(_PAGE))
             _, (cursor, found) = yield from self.channel.send(Plain(words))
             for name, entry in zip(found[::2], found[1::2], strict=True):
                 row = understood(f"the quarantine of {name!r}", _quarantine_row, name, entry)
@@ -144,7 +144,7 @@ class OversightFlows:
         found: list[EventRow] = []
         last = "+"
         while len(found) < limit:
-            words = ("XREVRANGE", self.channel.keys.events, last, "-", "COUNT", _EVENTS_PAGE)
+            words = ("XREVRANGE", self.channel.keys.events, last, "-", "COUNT", str(_EVENTS_PAGE))
             _, page = yield from self.channel.send(Plain(words))
             rows = [event_row(*entry) for entry in page]
             found += [row for row in rows if account is None or row.account == account]
@@ -168,7 +168,7 @@ class OversightFlows:
         self, what: str, account: str, reason: str, by: str, token: str, rest: int | None
     ) -> Flow[tuple[int, bool]]:
         """Tell of a health: 'bad', 'good', 'quarantine' or 'restore'; the account's failures, and whether it is out."""
-        words = (what, account, reason, by, "" if rest is None else rest, token)
+        words = (what, account, reason, by, "" if rest is None else str(rest), token)
         _, reply = yield from self.channel.call(scripts.HEALTH, *words)
         if reply[0] == b"unknown":
             raise self.channel.unknown(account)
@@ -183,7 +183,7 @@ class OversightFlows:
             UnknownAccount: the pool has no such account.
             ConfigError: it is held and force is not given, it is never locked, or the time is past.
         """
-        words = (token, account, owner, int(until * 1000), note, int(force), by)
+        words = (token, account, owner, str(int(until * 1000)), note, "1" if force else "0", by)
         asked, reply = yield from self.channel.call(scripts.RESERVE, *words)
         match reply[0]:
             case b"granted":
@@ -207,7 +207,7 @@ class OversightFlows:
             UnknownAccount: the pool has no such account.
             NotHeld: it is not held, or by others only.
         """
-        _, reply = yield from self.channel.call(scripts.REVOKE, account, owner, int(force), by, token)
+        _, reply = yield from self.channel.call(scripts.REVOKE, account, owner, "1" if force else "0", by, token)
         if reply[0] == b"unknown":
             raise self.channel.unknown(account)
         if not reply[1]:

@@ -65,32 +65,27 @@ class PlaceFlows(LeaseFlows):
     ) -> Flow[list[Grant] | Place]:
         result = yield from self._ask(request, "" if place is None else place.stamp, presence)
         if place is not None:
-            yield from self.channel.call(scripts.CANCEL, place.token, place.token, "return", request.want, 1)
+            yield from self.channel.call(scripts.CANCEL, place.token, place.token, "return", request.want, "1")
             if isinstance(result, Place):  # what was reserved may have come to the new token
                 result = yield from self._ask(request, result.stamp, presence)
         if away is None and isinstance(result, Place):
-            yield from self.channel.call(scripts.CANCEL, request.token, request.box, "return", request.want, 1)
+            yield from self.channel.call(scripts.CANCEL, request.token, request.box, "return", request.want, "1")
             raise self._timed_out(request, 0.0)
         return result
 
     def _ask(self, request: Request, stamp: str, presence: float) -> Flow[list[Grant] | Place]:
         while True:
             asked, reply = yield from self.channel.call(
-                scripts.ACQUIRE, request.token, request.box, request.owner, milliseconds(request.ttl), request.want,
-                1, milliseconds(presence), int(request.priority * AGING * 1_000_000), stamp, request.options,
+                scripts.ACQUIRE, request.token, request.box, request.owner, str(milliseconds(request.ttl)),
+                request.want, "1", str(milliseconds(presence)), str(int(request.priority * AGING * 1_000_000)), stamp,
+                request.options,
                 durable=True,
             )  # fmt: skip
-            match reply[0]:
-                case b"granted":
-                    return [read_grant(packed, asked, reply[1]) for packed in reply[2:]]
-                case b"waiting":
-                    return Place(request.token, _text(reply[1]), reply[2] or 0)
-                case b"choose":
-                    yield from self._choose(request.choice)
-                case b"sealed":
-                    yield from self._renew_keys(request, reply[1])
-                case kind:
-                    raise self._in_vain(request, kind, *reply[1:])
+            if reply[0] == b"granted":
+                return [read_grant(packed, asked, reply[1]) for packed in reply[2:]]
+            if reply[0] == b"waiting":
+                return Place(request.token, _text(reply[1]), reply[2] or 0)
+            yield from self._overcome(request, None, *reply)
 
 
 def _text(stamp: Any) -> str:

@@ -79,7 +79,7 @@ def decode(name: str, record: bytes, seal: Seal | None, pool: str, kind: type[A]
     if state is None:
         raise ProtocolMismatch(f"the record of account {name!r} in pool {pool!r} is none that redispool wrote")
     account = kind.__new__(kind)
-    account.__setstate__(state)
+    account.__dict__ = state
     return account
 
 
@@ -125,12 +125,13 @@ def _open(name: str, body: bytes, seal: Seal | None, pool: str) -> bytes:
 def _state(name: str, limit: int, fields: Mapping[str, Any]) -> dict[str, Any]:
     """What `Account` makes of its arguments, without its frame: an account is read at each acquisition."""
     password2, key, labels = fields.get("password2"), fields.get("key"), fields.get("labels")
+    most = limit or fields.get("max_sessions", 1)
     return {
         "name": check_name("the name of an account", name, MAX_ACCOUNT_NAME),
         "password": check_text("the password", fields["password"]),
         "authorization_password": None if password2 is None else check_text("the authorization password", password2),
         "key": None if key is None else PrivateKey.from_fields(key),
         "needs_lock": limit > 0,
-        "max_sessions": check_whole("max_sessions", limit or fields.get("max_sessions", 1), 1, MAX_SESSIONS),
+        "max_sessions": 1 if limit == 1 else check_whole("max_sessions", most, 1, MAX_SESSIONS),
         "labels": {} if labels is None else check_labels(labels),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from redispool.protocol.foreign import understood
@@ -92,7 +93,7 @@ class Grant:
     record: bytes = field(repr=False)
 
 
-def read_grant(packed: bytes, asked: float, server_now: int) -> Grant:
+def _read_grant(packed: bytes, asked: float, server_now: int) -> Grant:
     """The grant that a script or a mail tells of.
 
     Args:
@@ -100,10 +101,6 @@ def read_grant(packed: bytes, asked: float, server_now: int) -> Grant:
         asked: when the server was asked, by the monotonic clock.
         server_now: the server's clock, in milliseconds, when it was asked or later.
     """
-    return understood("a grant", _read_grant, packed, asked, server_now)
-
-
-def _read_grant(packed: bytes, asked: float, server_now: int) -> Grant:
     _, token, seat, fence, since, expires, record = packed.split(b"\n", 6)
     end = int(expires)
     return Grant(
@@ -115,3 +112,6 @@ def _read_grant(packed: bytes, asked: float, server_now: int) -> Grant:
         asked + (end - server_now) / 1000,
         record,
     )
+
+
+read_grant = partial(understood, "a grant", _read_grant)

@@ -60,7 +60,7 @@ class ResealFlows:
         """Go through all records once; whether no record has another key now."""
         done, cursor = 0, b""
         while cursor != b"0":
-            words = ("HSCAN", self.channel.keys.accounts, cursor or b"0", "COUNT", _CHUNK)
+            words = ("HSCAN", self.channel.keys.accounts, cursor or b"0", "COUNT", str(_CHUNK))
             _, (cursor, found) = yield from self.channel.send(Plain(words))
             for start in range(0, len(found), 2 * _CHUNK):
                 chunk = found[start : start + 2 * _CHUNK]

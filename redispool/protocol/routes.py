@@ -112,7 +112,7 @@ class RouteFlows:
         Raises:
             ProtocolMismatch: an entry is none of ours; the message shows it.
         """
-        asked, texts = yield from self.channel.send(Plain(("LRANGE", self._key, 0, MAX_ROUTES)), deadline)
+        asked, texts = yield from self.channel.send(Plain(("LRANGE", self._key, "0", str(MAX_ROUTES))), deadline)
         if len(texts) > MAX_ROUTES:
             raise ProtocolMismatch(f"list {self._key!r} has more than {MAX_ROUTES} routing rules; remove some")
         return asked, tuple(self._entry(place, text) for place, text in enumerate(texts))
@@ -132,7 +132,7 @@ class RouteFlows:
         Raises:
             ConfigError: there are too many.
         """
-        call = Call(scripts.ROUTE, self._key, (encode_route(route), MAX_ROUTES))
+        call = Call(scripts.ROUTE, self._key, (encode_route(route), str(MAX_ROUTES)))
         _, added = yield from self.channel.send(call)
         if added < 0:
             raise ConfigError(
@@ -146,7 +146,7 @@ class RouteFlows:
         removed = 0
         for entry in entries:
             if entry.route.pool == pool and rules in (None, entry.route.rules):
-                yield from self.channel.send(Plain(("LREM", self._key, 0, entry.text)))
+                yield from self.channel.send(Plain(("LREM", self._key, "0", entry.text)))
                 removed += 1  # the reply would be 0 where an earlier send did it
         return removed
 

@@ -31,19 +31,33 @@ _BLOCKING = (REDISPOOL, PYTHON_REDIS_LOCK, PY_REDIS_SEMAPHORE)  # the others pol
 
 def measure(settings: Settings) -> list[Figure]:
     """The figures of contention, the peers by turns in the same processes."""
+    figures = []
+    for processes in settings.spreads:
+        with Crew(settings.url, f"{settings.prefix}:contended", processes) as crew:
+            _connect(crew, settings)
+            figures += _quotas(crew, settings, processes)
     with Crew(settings.url, f"{settings.prefix}:contended", settings.contenders) as crew:
-        for peer in CONTENDED:  # connects
-            crew.work(Job(peer, settings.contenders, cycles=1))
-        return [*_quotas(crew, settings), *_flat_out(crew, settings), *_handoffs(crew, settings)]
+        _connect(crew, settings)
+        return [*figures, *_flat_out(crew, settings), *_handoffs(crew, settings)]
 
 
-def _quotas(crew: Crew, settings: Settings) -> list[Figure]:
-    """Each contender has so many turns to take; the clock stops when the last one has taken its last."""
+def _connect(crew: Crew, settings: Settings) -> None:
+    for peer in CONTENDED:
+        crew.work(Job(peer, settings.contenders, cycles=1))
+
+
+def _quotas(crew: Crew, settings: Settings, processes: int) -> list[Figure]:
+    """Each contender has so many turns to take; the clock stops when the last one has taken its last.
+
+    Spread over few processes, their threads share caches, and an interpreter; over many, what counts is how much each
+    peer's processes compete for the machine's cores.
+    """
     rates = defaultdict(list)
     for number in range(settings.contended_rounds):
         for peer in in_turn(CONTENDED, number):
             rates[peer].append(rate(crew.work(Job(peer, settings.contenders, cycles=settings.quota))))
-    group = f"{settings.contenders} contenders, {settings.quota} turns each: speed against"
+    spread = f"{processes} process{'' if processes == 1 else 'es'}"
+    group = f"{settings.contenders} contenders in {spread}, {settings.quota} turns each: speed against"
     return [
         figure(
             group, peer.name, [a / b for a, b in zip(rates[REDISPOOL], rates[peer], strict=True)],

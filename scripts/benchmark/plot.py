@@ -30,7 +30,11 @@ def draw(figures: Sequence[Figure], file: Path) -> None:
     sheet = Sheet(figsize=(10, 7), layout="constrained")
     uncontended, contended, handoff, growth = sheet.subplots(2, 2).flat
     _bars(uncontended, _group(figures, r"uncontended: speed against"), "redispool's speed: nobody waits")
-    _bars(contended, _group(figures, r"contenders, \d+ turns each"), "redispool's speed: many want one account")
+    _bars(
+        contended,
+        _group(figures, r"(\d+) contenders in \1 processes, \d+ turns"),
+        "redispool's speed: many want one account",
+    )
     _handoffs(handoff, figures)
     _growth(growth, figures)
     sheet.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)

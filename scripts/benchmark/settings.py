@@ -14,7 +14,8 @@ class Settings:
         prefix: what the names of everything that the run leaves in Redis begin with.
         rounds: how often each measurement goes around all peers.
         cycles: acquire and release, so many times, is one sample of an uncontended peer.
-        contenders: processes that contend for one account.
+        contenders: clients that contend for one account, each a process of its own
+        spreads: or spread over so many processes, in which they are threads.
         contended_rounds: how often all peers contend.
         quota: turns that each contender has to take in one round.
         flat_out_rounds: how often they take as many turns as they can get,
@@ -57,6 +58,7 @@ class Settings:
     rounds: int = 16
     cycles: int = 100
     contenders: int = 16
+    spreads: tuple[int, ...] = (16, 4, 1)
     contended_rounds: int = 3
     quota: int = 10
     flat_out_rounds: int = 2

@@ -111,7 +111,7 @@ MUTANTS = [
         "give out the same fence again",
         f"{LEASES}::test_fences_grow_with_every_grant",
         (SHARED + "leasing.lua", "call('HINCRBY', META, 'fence', 1)", "call('HINCRBY', META, 'fence', 0)"),
-        (LUA + "acquire.lua", "(settings[6] or 0) + 1", "(settings[6] or 0) + 0"),
+        (LUA + "acquire.lua", "(settings[5] or 0) + 1", "(settings[5] or 0) + 0"),
     ),
     mutant(
         "forget the fence at a reset",
@@ -160,7 +160,7 @@ MUTANTS = [
     mutant(
         "skip the idempotent reply of acquire",
         f"{REPLIES}::test_a_lost_reply_to_acquire_costs_no_second_account",
-        (LUA + "acquire.lua", "whole(now), '')) == 1 then", "whole(now), '')) then"),
+        (LUA + "acquire.lua", "now_text, '')) == 1 then", "now_text, '')) then"),
         (LUA + "acquire.lua", " and call('HEXISTS', HELD, ARGV[3]) == 0 then\n", " then\n"),
         (LUA + "acquire.lua", "if #before == count then return granted(before) end", ""),
         (LUA + "acquire.lua", "for number = 1, #before > 0 and count or 0 do", "for number = 1, 0 do"),
@@ -230,7 +230,7 @@ MUTANTS = [
     mutant(
         "do not tell the server its scripts again",
         "tests/faults/test_servers.py::test_a_server_that_forgets_its_scripts_is_told_them_again",
-        ("redispool/drivers.py", ' send("EVAL", call.script.text', ' send("EVALSHA", call.script.sha'),
+        ("redispool/drivers.py", ' send("EVAL", command.script.text', ' send("EVALSHA", command.script.sha'),
     ),
     mutant(
         "believe a mailed lease as long as a clock that was set says",
@@ -246,7 +246,7 @@ MUTANTS = [
     mutant(
         "wait for what one's own connection has written",
         "tests/faults/test_replicas.py::test_a_reply_that_was_lost_is_confirmed_when_it_is_asked_for_again",
-        ("redispool/drivers.py", '("SET", wanted.key, "", "PX", 60_000)', '("GET", wanted.key)'),
+        ("redispool/drivers.py", '("SET", wanted.key, "", "PX", "60000")', '("GET", wanted.key)'),
     ),
     mutant(
         "take a mail that replicas may not know of",

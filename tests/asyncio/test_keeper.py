@@ -9,6 +9,7 @@ import signal
 import pytest
 
 from redispool import LeaseLost
+from redispool.asyncio.keeper import Keeper
 
 from .conftest import until
 
@@ -39,6 +40,29 @@ def test_a_lost_lease_is_told_in_the_loop_and_at_the_end_of_its_block(make_pool,
                     assert account.lease.lost
 
     asyncio.run(lose())
+
+
+def test_the_keeper_looks_at_all_leases_when_one_is_due_and_not_for_each_that_is_new(make_pool, monkeypatch):
+    looks = []
+    next_due = Keeper.next_due
+
+    def counted(keeper):
+        looks.append(len(keeper._leases))
+        return next_due(keeper)
+
+    monkeypatch.setattr(Keeper, "next_due", counted)
+
+    async def acquire_many():
+        async with make_pool(50, ttl=60) as pool:
+            handles = [await pool.acquire_account() for _ in range(50)]
+            assert 1 <= len(looks) < 5
+            await handles.pop().release()
+            sooner = await pool.acquire_account(ttl=0.3)
+            await asyncio.sleep(1)
+            assert not sooner.lease.lost  # though the keeper would have looked in 20 seconds only
+            await asyncio.gather(*(handle.release() for handle in [*handles, sooner]))
+
+    asyncio.run(acquire_many())
 
 
 def test_a_lease_can_be_renewed_by_hand(make_pool):

@@ -25,7 +25,7 @@ def test_milliseconds_are_never_fewer_than_were_asked_for(seconds, whole):
 
 def test_a_release_says_how_long_the_seat_rests(stage):
     stage.play(stage.leases.release("t", 2000.0, 1.5), ("release", [1]))
-    assert stage.commands[0].arguments[2:] == (1500, "t")
+    assert stage.commands[0].arguments[2:] == ("1500", "t")
 
 
 def test_a_token_that_is_gone_before_its_time_was_released_by_an_earlier_send(stage):
@@ -95,12 +95,12 @@ def test_each_lease_gets_its_own_answer_in_the_order_asked_duplicates_too(stage)
         ("renew", [1_000_000, 1_010_000, 0, 1_030_000]),
     )
     assert renewed == [(1010.0, 1010.0), None, (1030.0, 1030.0)]
-    assert stage.commands[0].arguments[2:] == ("a", 10_000, 0, "b", 20_000, 0, "a", 30_000, 0)
+    assert stage.commands[0].arguments[2:] == ("a", "10000", "0", "b", "20000", "0", "a", "30000", "0")
 
 
 def test_max_lease_is_sent_with_every_lease(stage):
     stage.play(stage.leases.renew([("a", 10.0)], 90.0), ("renew", [1_000_000, 1_010_000]))
-    assert stage.commands[0].arguments[2:] == ("a", 10_000, 90_000)
+    assert stage.commands[0].arguments[2:] == ("a", "10000", "90000")
 
 
 def test_many_leases_are_renewed_in_several_calls_and_keep_their_order(stage):
@@ -148,7 +148,7 @@ def test_attending_says_whether_those_who_wait_must_ask_again_and_when_to_come_b
 ):
     result = stage.play(stage.leases.attend("box", attended_at), ("attend", reply))
     assert result == (well, 1000.0, pytest.approx(seconds))
-    assert stage.commands[0].arguments[2:] == ("box", milliseconds(3 * SLICE))
+    assert stage.commands[0].arguments[2:] == ("box", str(milliseconds(3 * SLICE)))
 
 
 def test_after_an_outage_that_outlasted_its_presence_they_must_ask_again(stage):

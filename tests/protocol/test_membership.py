@@ -131,7 +131,8 @@ def test_names_come_page_by_page(stage):
     page = [word for number in range(1000) for word in (0, b"a%d" % number)]
     names = stage.play(stage.members.names("members"), ("names", page), ("names", [0, b"last"]))
     assert names == [*(f"a{number}" for number in range(1000)), "last"]
-    assert [command.arguments[2:] for command in stage.commands] == [("members", 0, 999), ("members", 1000, 1999)]
+    pages = [("members", "0", "999"), ("members", "1000", "1999")]
+    assert [command.arguments[2:] for command in stage.commands] == pages
 
 
 def test_a_full_last_page_is_followed_by_an_empty_one(stage):

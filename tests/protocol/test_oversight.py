@@ -32,7 +32,7 @@ def test_leases_come_page_by_page_oldest_grant_first(stage):
 def test_figures_alone_ask_for_no_leases(stage):
     figures = stage.play(stage.oversight.inspect(leases=False), ("inspect", [1_000_000, 3, 1, 2, 0, 0, 0, 0, b"", 0]))
     assert (figures.accounts, figures.leases) == (3, ())
-    assert stage.commands[0].arguments[2:] == (1, 0)
+    assert stage.commands[0].arguments[2:] == ("1", "0")
 
 
 def test_a_lease_of_which_the_index_knows_nothing_is_left_out(stage):

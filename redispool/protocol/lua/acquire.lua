@@ -13,11 +13,11 @@ local is_plain = not extras and ARGV[7] == '' and ARGV[11] == '' and ARGV[12] ==
 local lease = is_plain and call('ZRANGE', LEASES, 0, 0, 'WITHSCORES') -- the first to end
 is_plain = is_plain and (not lease[2] or tonumber(lease[2]) > now)
 if is_plain and not anyone_waits then
-  local token, free, fence = ARGV[3], whole((settings[5] or 0) - 1), whole((settings[6] or 0) + 1)
+  local token, free, fence = ARGV[3], whole((settings[4] or 0) - 1), whole((settings[5] or 0) + 1)
   local name = call('LPOP', ROTATION)
   local record = name and call('HGET', PLACES, name) == '1' and call('HGET', ACCOUNTS, name)
   if record and string.sub(record, 1, 2) == '1\n' and call('SET', LOCK .. name, token, 'PX', ARGV[6], 'NX') then
-    if redis.pcall('HSETNX', HELD, token, lease_entry(name, ARGV[5], fence, whole(now), '')) == 1 then
+    if redis.pcall('HSETNX', HELD, token, lease_entry(name, ARGV[5], fence, now_text, '')) == 1 then
       call('HDEL', PLACES, name)
       call('HSET', META, 'free', free, 'fence', fence)
       return {'granted', now, index_lease(fence, token, name, name, ARGV[5], ARGV[6], '', record)}
@@ -46,7 +46,7 @@ end
 local function wait(queue, more, restless, lease)
   local stamp = ARGV[11]
   if stamp == '' then
-    local arrival = math.max(now * 1000, tonumber(settings[7] or 0) + 1)
+    local arrival = math.max(now * 1000, tonumber(settings[6] or 0) + 1)
     stamp = whole(arrival - ARGV[10])
     if call('ZADD', queue, 'NX', stamp, ARGV[3]) == 1 then
       call('HSET', META, 'stamp', whole(arrival))

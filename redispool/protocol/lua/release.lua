@@ -14,7 +14,7 @@ if record and not anyone_waits and call('HSETNX', PLACES, name, 1) == 1 then
   end_lease(token, owner)
   call('DEL', LOCK .. name)
   call('RPUSH', ROTATION, name)
-  call('HSET', META, 'free', whole((settings[5] or 0) + 1))
+  call('HSET', META, 'free', whole((settings[4] or 0) + 1))
   record_event('released', name, owner, fence, nil, token)
   return {1}
 end

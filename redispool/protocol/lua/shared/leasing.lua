@@ -21,13 +21,13 @@ local function index_lease(fence, token, name, seat, owner, ttl, purpose, record
   call('ZADD', LEASES, expires, token)
   redis.pcall('SADD', OWNER .. owner, token) -- should it be of another type, owned.lua says so
   record_event('granted', name, owner, fence, purpose, token, waited)
-  return describe(token, seat, fence, whole(now), expires, record)
+  return describe(token, seat, fence, now_text, expires, record)
 end
 
 -- The lock is set: records the lease.
 local function record_lease(fence, token, name, seat, owner, ttl, purpose, record, asked_at)
-  write_lease(token, seat, owner, fence, whole(now), purpose)
+  write_lease(token, seat, owner, fence, now_text, purpose)
   return index_lease(fence, token, name, seat, owner, ttl, purpose, record, asked_at)
 end
 
-local function next_fence() return call('HINCRBY', META, 'fence', 1) end
+local function next_fence() return whole(call('HINCRBY', META, 'fence', 1)) end

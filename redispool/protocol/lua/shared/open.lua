@@ -14,7 +14,8 @@ local COOLING = POOL .. 'cooling'
 -- of an account without a name), the server refuses before anything has changed.
 local anyone_waits = call('EXISTS', REQUESTS, LOCK) == 1
 
-if string.sub(ARGV[2], 1, 1) == '1' then
+local is_first_contact = ARGV[2] ~= '' and string.sub(ARGV[2], 1, 1) == '1'
+if is_first_contact then
   local wanted = {
     meta = 'hash', members = 'list', rotation = 'list', places = 'hash', accounts = 'hash', hashes = 'hash', leases = 'zset',
     held = 'hash', cooling = 'zset', surplus = 'hash', queue = 'zset', requests = 'hash', events = 'stream', choices = 'hash',
@@ -25,9 +26,9 @@ if string.sub(ARGV[2], 1, 1) == '1' then
     if found ~= 'none' and found ~= kind then return {'wrongtype', POOL .. name, kind, found} end
   end
 end
-local settings = call('HMGET', META, 'version', 'extras', 'policy', 'sealed', 'free', 'fence', 'stamp')
+local settings = call('HMGET', META, 'version', 'extras', 'sealed', 'free', 'fence', 'stamp')
 if settings[1] and settings[1] ~= ARGV[1] then return {'mismatch', settings[1]} end
-if string.sub(ARGV[2], 1, 1) == '1' then
+if is_first_contact then
   local counters = {'free', 'fence', 'stamp', 'next_at'}
   for i, value in ipairs(call('HMGET', META, unpack(counters))) do
     if value and not (i <= 2 and string.match(value, '^-?%d+$') or i > 2 and tonumber(value)) then return {'garbage', META, counters[i]} end
@@ -38,8 +39,9 @@ local function whole(number) return string.format('%d', number) end
 
 -- What a pool pays for what it does not use is this one look: 'extras' is set when it first uses more than leases and turns.
 local extras, policy = settings[2], {}
-if settings[3] then
-  local legible, rules = pcall(cjson.decode, settings[3])
+local policy_text = extras and call('HGET', META, 'policy')
+if policy_text then
+  local legible, rules = pcall(cjson.decode, policy_text)
   for name, rule in pairs(legible and type(rules) == 'table' and rules or {false}) do
     if type(rule) ~= 'number' and (name ~= 'cleanup' or rule ~= true) then return {'garbage', META, 'policy'} end
   end
@@ -59,9 +61,12 @@ local function record_event(event, name, owner, fence, why, token, waited)
   local kept = policy.events or '10000'
   if kept == 0 then return end
   local id
-  if waited or why and why ~= '' then
+  if why and why ~= '' then
     id = call('XADD', EVENTS, 'MAXLEN', '~', kept, '*', 'event', event, 'account', name, 'owner', owner, 'fence', fence,
-      'token', token or '', 'why', why or '', 'waited', waited or '')
+      'token', token or '', 'why', why, 'waited', waited or '')
+  elseif waited then
+    id = call('XADD', EVENTS, 'MAXLEN', '~', kept, '*', 'event', event, 'account', name, 'owner', owner, 'fence', fence,
+      'token', token, 'waited', waited)
   else -- most have the same fields: the stream stores their names once
     id = call('XADD', EVENTS, 'MAXLEN', '~', kept, '*', 'event', event, 'account', name, 'owner', owner, 'fence', fence,
       'token', token or '')

@@ -1,7 +1,7 @@
 -- Guarantees: who lacks a key of the pool's records is told so before anything changes.
 -- META's 'sealed' names the keys of the records, 'KEY_ID ...', the newest first; 'stray' counts what was written with another one since.
 --@include open
-local sealed = settings[4]
+local sealed = settings[3]
 
 local function lacks_key()
   if not sealed or string.find(ARGV[2], ' ' .. sealed, 1, true) then return false end -- the common case
