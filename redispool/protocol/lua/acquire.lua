@@ -10,7 +10,7 @@ if sealed and lacks_key() then return {'sealed', sealed} end
 -- The common cases first, before all that the others need is even defined: who asks for the first time for the next in turn,
 -- in a pool of simple accounts where nothing has expired, gets it if nobody waits, or is the next to wait.
 local is_plain = not extras and ARGV[7] == '' and ARGV[11] == '' and ARGV[12] == ''
-local lease = is_plain and call('ZRANGE', LEASES, 0, 0, 'WITHSCORES') -- the first to end
+local lease = is_plain and call('ZRANGE', LEASES, '0', '0', 'WITHSCORES') -- the first to end
 is_plain = is_plain and (not lease[2] or tonumber(lease[2]) > now)
 if is_plain and not anyone_waits then
   local token, free, fence = ARGV[3], whole((settings[4] or 0) - 1), whole((settings[5] or 0) + 1)
@@ -42,7 +42,8 @@ local function show(stamp)
   call('HSET', REQUESTS, ARGV[3], box .. '\n' .. ARGV[5] .. '\n' .. ARGV[6] .. '\n' .. since_of(stamp) .. '\n' .. ARGV[7] .. '\n' .. ARGV[12])
 end
 
--- Joins the queue, or stays in its place; what the waiter is told. 'restless': what it wants is free, but not for it now.
+-- Joins the queue, or stays in its place; what the waiter is told. 'restless': what it wants is free, but not for it now;
+-- 'lease': the first to end, if it was looked for already.
 local function wait(queue, more, restless, lease)
   local stamp = ARGV[11]
   if stamp == '' then

@@ -10,7 +10,7 @@ if not extras and #ARGV == 4 and (ARGV[3] == '' or ARGV[3] == '0') then
   record = name and call('GET', LOCK .. name) == token and call('HGET', ACCOUNTS, name)
   record = record and string.sub(record, 1, 2) == '1\n' and record
 end
-if record and not anyone_waits and call('HSETNX', PLACES, name, 1) == 1 then
+if record and not anyone_waits and call('HSETNX', PLACES, name, '1') == 1 then
   end_lease(token, owner)
   call('DEL', LOCK .. name)
   call('RPUSH', ROTATION, name)

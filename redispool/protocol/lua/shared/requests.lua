@@ -27,10 +27,10 @@ local function request_of(token)
   if not entry then return nil end
   local box, owner, ttl, since, want, options = string.match(entry, '^(.-)\n(.-)\n(%d+)\n(.-)\n(.-)\n(.*)$')
   if not box then return nil end -- nothing that a waiter wrote
-  since = tonumber(string.match(since, '^%d+$'))
-  local lives_until = tonumber(string.match(box, '^%d+$'))
+  local lives_until = tonumber(box)
   return {
-    token = token, box = lives_until and token or box, lives_until = lives_until, owner = owner, ttl = tonumber(ttl), since = since, want = want, options = options_from(options),
+    token = token, box = lives_until and token or box, lives_until = lives_until, owner = owner, ttl = tonumber(ttl),
+    since = tonumber(since), want = want, options = options_from(options),
   }
 end
 
