@@ -8,7 +8,7 @@ if may_write() then reclaim() end
 local reply = {
   now, call('LLEN', MEMBERS), tonumber(call('HGET', META, 'free') or 0), call('ZCARD', LEASES),
   call('ZCARD', COOLING), call('HLEN', REQUESTS), call('ZCARD', DIRTY),
-  call('HLEN', QUARANTINE), policy_text or '',
+  call('HLEN', QUARANTINE), settings[7] or '',
 }
 local page = call('ZRANGE', LEASES, ARGV[3], ARGV[4], 'WITHSCORES')
 reply[#reply + 1] = #page / 2

@@ -26,7 +26,7 @@ if is_first_contact then
     if found ~= 'none' and found ~= kind then return {'wrongtype', POOL .. name, kind, found} end
   end
 end
-local settings = call('HMGET', META, 'version', 'extras', 'sealed', 'free', 'fence', 'stamp')
+local settings = call('HMGET', META, 'version', 'extras', 'sealed', 'free', 'fence', 'stamp', 'policy')
 if settings[1] and settings[1] ~= ARGV[1] then return {'mismatch', settings[1]} end
 if is_first_contact then
   local counters = {'free', 'fence', 'stamp', 'next_at'}
@@ -39,9 +39,8 @@ local function whole(number) return string.format('%d', number) end
 
 -- What a pool pays for what it does not use is this one look: 'extras' is set when it first uses more than leases and turns.
 local extras, policy = settings[2], {}
-local policy_text = extras and call('HGET', META, 'policy')
-if policy_text then
-  local legible, rules = pcall(cjson.decode, policy_text)
+if settings[7] then
+  local legible, rules = pcall(cjson.decode, settings[7])
   for name, rule in pairs(legible and type(rules) == 'table' and rules or {false}) do
     if type(rule) ~= 'number' and (name ~= 'cleanup' or rule ~= true) then return {'garbage', META, 'policy'} end
   end
