@@ -68,7 +68,7 @@ class DirectLink(Link):
         super().__init__(connection)
         patience = sock.gettimeout() or _PATIENCE
         sock.settimeout(None)  # else Python would poll before each call; the kernel keeps the time as well
-        limit = struct.pack("ll", *divmod(int(patience * 1_000_000), 1_000_000))
+        limit = struct.pack("ll", *divmod(max(int(patience * 1_000_000), 1), 1_000_000))  # 0 would be for ever
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         self._send, self._receive, self._buffer = sock.sendall, sock.recv_into, bytearray(_CHUNK)
