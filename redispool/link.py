@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import select
 import socket
-import struct
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     from redispool.protocol.commands import Argument
 
-_CHUNK = 16384  # bytes
+_CHUNK = 65536  # bytes
 _PATIENCE = 5.0  # seconds without an answer after which a connection is given up, if it has no such limit itself
 _NOT_YET = object()  # that a reply has not come whole
 
@@ -66,12 +65,9 @@ class DirectLink(Link):
 
     def __init__(self, connection: AbstractConnection, sock: socket.socket) -> None:
         super().__init__(connection)
-        patience = sock.gettimeout() or _PATIENCE
-        sock.settimeout(None)  # else Python would poll before each call; the kernel keeps the time as well
-        limit = struct.pack("ll", *divmod(max(int(patience * 1_000_000), 1), 1_000_000))  # 0 would be for ever
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-        self._send, self._receive, self._buffer = sock.sendall, sock.recv_into, bytearray(_CHUNK)
+        self._socket = sock
+        self._patience = sock.gettimeout() or _PATIENCE
+        sock.setblocking(False)  # else Python would poll before each call, also where there is room to send
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
         reader = Reader(protocolError=InvalidResponse, replyError=DefaultParser.parse_error, notEnoughData=_NOT_YET)
@@ -81,7 +77,14 @@ class DirectLink(Link):
         """Send commands in one go."""
         data = b"".join(map(pack_command, commands))  # type: ignore[arg-type]  # it takes any number of words
         try:
-            self._send(data)
+            try:
+                sent = self._socket.send(data)
+            except BlockingIOError:
+                sent = 0
+            if sent < len(data):
+                self._socket.settimeout(self._patience)
+                self._socket.sendall(data[sent:])
+                self._socket.setblocking(False)
         except OSError as error:
             raise _translated(error, "writing to") from None
 
@@ -89,13 +92,15 @@ class DirectLink(Link):
         """The next reply, in bytes. Raises it where it is an error."""
         reply = self._next_reply(False)
         while reply is _NOT_YET:
+            if not self._poll.poll(self._patience * 1000):
+                raise redis.TimeoutError("Timeout reading from socket")
             try:
-                size = self._receive(self._buffer)
+                data = self._socket.recv(_CHUNK)
             except OSError as error:
                 raise _translated(error, "reading from") from None
-            if not size:
+            if not data:
                 raise redis.ConnectionError("Connection closed by server.")
-            self._feed(self._buffer, 0, size)  # type: ignore[arg-type]  # any buffer will do
+            self._feed(data)
             reply = self._next_reply(False)
         if isinstance(reply, Exception):
             raise reply
@@ -108,7 +113,7 @@ class DirectLink(Link):
 
 def _translated(error: OSError, doing: str) -> redis.RedisError:
     """The error of a socket as redis-py would have told it."""
-    if isinstance(error, TimeoutError | BlockingIOError):
+    if isinstance(error, TimeoutError):
         return redis.TimeoutError(f"Timeout {doing} socket")
     return redis.ConnectionError(f"Error while {doing} socket: {error}")
 
