@@ -112,10 +112,6 @@ class Account(LoginKeywords):
         """The lease of a held handle, else None."""
         return None if self._lease is None or self._lease.released else self._lease
 
-    @lease.setter
-    def lease(self, lease: Lease | None) -> None:
-        self._lease = lease
-
     @property
     def account_hash(self) -> str:
         """Names the account without telling its name; the same on every host and in every process."""

@@ -109,8 +109,7 @@ class Operations(Roster[H]):
                 raise ConfigError("a particular account was asked for, so labels, exclude and prefer make no sense")
             fields["account"] = name_of(account)
         request = self._request(owner, ttl, priority, fields)
-        grants = yield from self.flows.acquire(request, None if timeout is None else check_seconds("timeout", timeout))
-        (handle,) = yield from self._handles(grants, request, owner)
+        (handle,) = yield from self._take(request, owner, timeout)
         return handle
 
     def acquire_several(
@@ -121,14 +120,12 @@ class Operations(Roster[H]):
         if "prefer" in fields:
             raise ConfigError("several accounts were asked for, so prefer makes no sense; use labels")
         request = self._request(owner, ttl, priority, fields)
-        grants = yield from self.flows.acquire(request, None if timeout is None else check_seconds("timeout", timeout))
-        return (yield from self._handles(grants, request, owner))
+        return (yield from self._take(request, owner, timeout))
 
     def acquire_to_clean(self, owner: Any, timeout: Any, ttl: Any) -> Flow[H]:
         """Wait for an account that was used and not yet cleaned; its handle."""
         request = self._request(owner, ttl, 0, {"choice": CLEANUP})
-        grants = yield from self.flows.acquire(request, None if timeout is None else check_seconds("timeout", timeout))
-        (handle,) = yield from self._handles(grants, request, owner)
+        (handle,) = yield from self._take(request, owner, timeout)
         return handle
 
     def acquire_or_keep_place(
@@ -169,6 +166,10 @@ class Operations(Roster[H]):
             priority=check_whole("priority", priority, -MAX_PRIORITY, MAX_PRIORITY),
             **fields,
         )
+
+    def _take(self, request: Request, owner: Any, timeout: Any) -> Flow[list[H]]:
+        grants = yield from self.flows.acquire(request, None if timeout is None else check_seconds("timeout", timeout))
+        return (yield from self._handles(grants, request, owner))
 
     def _handles(self, grants: Sequence[Grant], request: Request, owner: Any) -> Flow[list[H]]:
         try:

@@ -36,7 +36,7 @@ def clock(monkeypatch):
 
 def new_handle(lease):
     handle = Handle("a1", "s3cret")
-    handle.lease = lease
+    handle._lease = lease
     return handle
 
 

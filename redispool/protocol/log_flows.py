@@ -62,18 +62,8 @@ class Entry:
     def words(self) -> Iterator[str | bytes]:
         """Its fields and their values, as the stream has them."""
         run = self.run
-        yield from (
-            "event",
-            self.event,
-            "job",
-            run.job,
-            "name",
-            run.name,
-            "attempt",
-            str(run.attempt),
-            "run",
-            run.token,
-        )
+        yield from ("event", self.event, "job", run.job, "name", run.name)
+        yield from ("attempt", str(run.attempt), "run", run.token)
         yield from ("n", f"{self.writer}:{self.number}")
         for field, value in (("text", self.text), ("reason", self.reason)):
             if value:
