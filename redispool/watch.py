@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import redis
 
-from redispool.errors import ProtocolMismatch, RedispoolError
-from redispool.protocol.foreign import understood
+from redispool.errors import RedispoolError
 from redispool.protocol.keys import PoolKeys
-from redispool.protocol.oversight import EventRow, event_row
+from redispool.protocol.oversight import EventRow, event_rows, moment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -156,12 +155,12 @@ class _Watched:
         start, end = now - self._reach, self._seen.decode()  # what happens meanwhile is of the next look
         while len(rows) < _MOST:
             page = self._client.execute_command("XREVRANGE", self._key, end, max(int(start * 1000), 0), "COUNT", _PAGE)
-            rows += [_row(*entry) for entry in page]
+            rows += [row for entry in page for row in reversed(_rows(*entry))]
             if len(page) < _PAGE:
                 break
             end = "(" + page[-1][0].decode()
         oldest = self._client.xrange(self._key, count=1)  # last of all, for the stream loses its oldest meanwhile
-        kept_since = _row(*oldest[0]).at if oldest else now
+        kept_since = moment(oldest[0][0]) if oldest else now
         self._known_since = max(start, kept_since, rows[-1].at if len(rows) >= _MOST else 0.0)
         return rows[::-1]
 
@@ -171,17 +170,13 @@ class _Watched:
         while True:
             page = self._client.execute_command("XRANGE", self._key, b"(" + (self._seen or b"0-0"), "+", "COUNT", _PAGE)
             for number, fields in page:
-                rows.append(_row(number, fields))
+                rows.extend(_rows(number, fields))
                 self._seen = number
             if len(page) < _PAGE:
                 return list(rows)
 
 
-def _row(number: bytes, fields: Any) -> EventRow:
-    """The event; one that nobody can read says nothing, for who may write there must not blind who watches."""
-    # a cluster's client makes a mapping of the fields
-    pairs = fields if isinstance(fields, list) else [word for pair in fields.items() for word in pair]
-    try:
-        return understood(f"event {number!r}", event_row, number, pairs)
-    except ProtocolMismatch:
-        return EventRow(int(number.partition(b"-")[0]) / 1000, "unreadable", "", "", 0, "")
+def _rows(number: bytes, fields: Any) -> list[EventRow]:
+    if isinstance(fields, dict):  # a cluster's client makes one of them
+        fields = [word for pair in fields.items() for word in pair]
+    return event_rows(number, fields)

@@ -55,7 +55,7 @@ SEEDS = {
     "lease": b"a1\nbob\n7\n1700000000000\nreserved: why",
     "quarantine": b"bob\n1700000000000\nlocked out",
     "waiter": b'box\nbob\n60000\n1700000000000\na1\n{"count":2,"exclude":["a2"],"prefer":true}',
-    "event": b"1700000000000-1",
+    "event": b"a1\nbob\n7\nhost:1:ab\n250\nwhy",
     "policy": b'{"cooldown":5000,"cleanup":true}',
     "route": b'{"match":[{"glob":"lab-*"},{"network":"10.0.0.0/8"},{"regex":"^a","ignore_case":true}],"pool":"lab"}',
     "message": b'{"id":1,"do":"acquire","account":"a1","timeout":1.5}',

@@ -19,7 +19,7 @@ from redispool.errors import ConfigError
 from redispool.protocol.channel import Channel
 from redispool.protocol.commands import Plain
 from redispool.protocol.keys import PoolKeys, pools_key
-from redispool.protocol.oversight import EventRow, event_row
+from redispool.protocol.oversight import EventRow, event_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -107,7 +107,7 @@ def _follow(site: Site, report: Report, pools: list[str], account: str | None, l
     last: list[tuple[str, EventRow]] = []
     for key, name in streams.items():
         seen[key], rows = _last(send, key, account, limit)
-        last += ((name, row) for row in rows)
+        last += ((name, row) for row in reversed(rows))
     last.sort(key=lambda pair: pair[1].at)
     for name, row in chain(last[-limit:], _coming(send, streams, seen, find_others)):
         if account in (None, row.account):
@@ -123,7 +123,8 @@ def _last(send: Any, key: str, account: str | None, limit: int) -> tuple[bytes, 
         entries = send("XREVRANGE", key, end, "-", "COUNT", page)
         if end == b"+" and entries:
             newest = entries[0][0]
-        rows += [row for row in (event_row(*entry) for entry in entries) if account in (None, row.account)]
+        found = (row for entry in entries for row in reversed(event_rows(*entry)))
+        rows += [row for row in found if account in (None, row.account)]
         if len(entries) < page:
             break
         end = b"(" + entries[-1][0]
@@ -143,4 +144,4 @@ def _coming(
         for key, entries in send(*words) or ():
             seen[key.decode()] = entries[-1][0]
             for entry in entries:
-                yield streams[key.decode()], event_row(*entry)
+                yield from ((streams[key.decode()], row) for row in event_rows(*entry))

@@ -146,7 +146,7 @@ class OversightFlows:
         while len(found) < limit:
             words = ("XREVRANGE", self.channel.keys.events, last, "-", "COUNT", str(_EVENTS_PAGE))
             _, page = yield from self.channel.send(Plain(words))
-            rows = [event_row(*entry) for entry in page]
+            rows = (row for entry in page for row in reversed(event_rows(*entry)))
             found += [row for row in rows if account is None or row.account == account]
             if len(page) < _EVENTS_PAGE:
                 break
@@ -241,31 +241,35 @@ def _quarantine_row(name: bytes, entry: bytes) -> QuarantineRow:
     return QuarantineRow(name.decode("utf-8", "replace"), int(since) / 1000, by, reason)
 
 
-def event_row(number: bytes, fields: list[bytes]) -> EventRow:
-    """The event that an entry tells of; 'unreadable' for one that tells of none, lest it hide the others."""
+def event_rows(number: bytes, fields: list[bytes]) -> list[EventRow]:
+    """The events that an entry tells of, the oldest first; what tells of none is 'unreadable', lest it hide the others."""
+    return [_event_row(number, fields[i], fields[i + 1]) for i in range(0, len(fields) - 1, 2)]
+
+
+def _event_row(number: bytes, event: bytes, told: bytes) -> EventRow:
     try:
-        return understood("an event", _event_row, number, fields)
+        return understood("an event", _event_in, number, event, told)
     except ProtocolMismatch as error:
-        return EventRow(_moment(number), "unreadable", "", "", 0, str(error))
+        return EventRow(moment(number), "unreadable", "", "", 0, str(error))
 
 
-def _moment(number: bytes) -> float:
+def moment(number: bytes) -> float:
     """When the entry of that number was written, in seconds since 1970; 0 where the server cannot have given it."""
     found = re.match(rb"[0-9]{1,15}(?=-)", number)
     return int(found[0]) / 1000 if found else 0.0
 
 
-def _event_row(number: bytes, fields: list[bytes]) -> EventRow:
-    known = {fields[i]: fields[i + 1].decode("utf-8", "replace") for i in range(0, len(fields) - 1, 2)}
+def _event_in(number: bytes, event: bytes, told: bytes) -> EventRow:
+    account, owner, fence, token, waited, why = told.decode("utf-8", "replace").split("\n", 5)
     return EventRow(
         at=int(number.partition(b"-")[0]) / 1000,
-        event=known.get(b"event", ""),
-        account=known.get(b"account", ""),
-        owner=known.get(b"owner", ""),
-        fence=int(known.get(b"fence", "0")),
-        why=known.get(b"why", ""),
-        token=known.get(b"token", ""),
-        waited=int(known.get(b"waited") or 0) / 1000 if known.get(b"event") == "granted" else None,
+        event=event.decode("utf-8", "replace"),
+        account=account,
+        owner=owner,
+        fence=int(fence),
+        why=why,
+        token=token,
+        waited=int(waited or 0) / 1000 if event == b"granted" else None,
     )
 
 

@@ -62,11 +62,13 @@ def follow_trail(url: str, stream: str, record: Record) -> None:
             seen.add((entry, *fields.values()))
             told = int(entry.partition("-")[0]) / 1000 - clock
             at = min(max(told, looked), time.monotonic())
-            line = {
-                "event": "trail", "at": at, "what": fields["event"], "account": fields["account"],
-                "owner": fields["owner"], "fence": int(fields["fence"]), "rough": abs(at - told) > ROUGH,
-            }  # fmt: skip
-            record.add(json.dumps(line))
+            for what, words in fields.items():
+                account, owner, fence, *_ = words.split("\n")
+                line = {
+                    "event": "trail", "at": at, "what": what, "account": account, "owner": owner, "fence": int(fence),
+                    "rough": abs(at - told) > ROUGH,
+                }  # fmt: skip
+                record.add(json.dumps(line))
         if len(page) < 2000:
             looked = began
             time.sleep(0.2)

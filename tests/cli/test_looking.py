@@ -145,7 +145,7 @@ def test_events_are_followed_in_pools_that_come_later_and_past_what_nobody_can_r
     with shell.server.client() as client:
         pool = shell.pool(1, name="later")
         wait_for(running, '"event": "added"')
-        client.xadd(f"{shell.namespace}:{{later}}:events", {"event": "granted", "fence": "forged"})
+        client.xadd(f"{shell.namespace}:{{later}}:events", {"granted": "forged"})
         with pool.lease(owner="bob"):
             wait_for(running, "bob")
     running.process.send_signal(2)

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from redispool import AccountPool
+from redispool.protocol.oversight import event_rows
 from tests import faces
 from tests.behaviour.conftest import check_at_rest
 
@@ -89,8 +90,8 @@ def until_granted_again(client, pool_name, dead):
     end = time.monotonic() + 30
     while time.monotonic() < end:
         for entry, fields in client.xrevrange(f"redispool:{{{pool_name}}}:events", count=2000)[::-1]:
-            granted = fields[b"event"] == b"granted" and fields[b"account"].decode() == dead["name"]
-            if granted and int(fields[b"fence"]) > dead["fence"]:
-                return int(entry.partition(b"-")[0]) / 1000
+            for row in event_rows(entry, [word for pair in fields.items() for word in pair]):
+                if row.event == "granted" and row.account == dead["name"] and row.fence > dead["fence"]:
+                    return row.at
         time.sleep(0.05)
     raise AssertionError(f"{dead['name']} never came back")

@@ -146,7 +146,7 @@ MEMBERS = [
 ]  # fmt: skip
 
 RESERVED = [b"granted", 1_000_000, mail()]
-EVENT = [b"1000000-0", [b"event", b"granted", b"account", b"a1", b"owner", b"me", b"fence", b"7"]]
+EVENT = [b"1000000-0", [b"released", b"a1\nyou\n6\nt\n\n", b"granted", b"a1\nme\n7\nu\n250\nwhy"]]
 OVERSIGHT = [
     Case(
         "inspect", "inspect", lambda stage: stage.oversight.inspect(),
@@ -167,7 +167,8 @@ OVERSIGHT = [
     ),
     Case(
         "events", "events", lambda stage: stage.oversight.events("a1", 10), [("XREVRANGE", [EVENT])],
-        [EventRow(1000.0, "granted", "a1", "me", 7, "", waited=0.0)],
+        [EventRow(1000.0, "granted", "a1", "me", 7, "why", "u", 0.25),
+         EventRow(1000.0, "released", "a1", "you", 6, "", "t")],
     ),
     Case(
         "configure", "configure", lambda stage: stage.oversight.configure({"cooldown": 5}),

@@ -60,10 +60,7 @@ def test_a_lease_of_which_the_index_knows_nothing_is_left_out(stage):
 
 def test_events_are_read_page_by_page_until_there_are_enough(stage):
     def entry(number):
-        return [
-            b"%d-0" % number,
-            [b"event", b"granted", b"account", b"a%d" % (number % 2), b"owner", b"o", b"fence", b"1"],
-        ]
+        return [b"%d-0" % number, [b"granted", b"a%d\no\n1\nt\n\n" % (number % 2)]]
 
     page = [entry(number) for number in range(2000, 1500, -1)]
     rows = stage.play(stage.oversight.events("a1", 300), ("XREVRANGE", page), ("XREVRANGE", [entry(7), entry(5)]))

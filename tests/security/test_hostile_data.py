@@ -14,7 +14,7 @@ from redispool.pipe_messages import decode as decode_message
 from redispool.protocol.foreign import understood
 from redispool.protocol.keys import PoolKeys
 from redispool.protocol.log_flows import LogFlows
-from redispool.protocol.oversight import _lease_row, _quarantine_row, _read_json, _waiter_row, event_row
+from redispool.protocol.oversight import _lease_row, _quarantine_row, _read_json, _waiter_row, event_rows
 from redispool.protocol.requests import read_grant
 from redispool.protocol.routes import decode_route
 from redispool.terms import policy_from
@@ -47,7 +47,7 @@ PARSERS = {
     "lease": lambda junk: understood("x", _lease_row, b"t", junk[:20], junk),
     "quarantine": lambda junk: understood("x", _quarantine_row, junk, junk),
     "waiter": lambda junk: understood("x", _waiter_row, junk, b"1", junk),
-    "event": lambda junk: understood("x", event_row, junk, [junk, junk, b"fence", junk]),
+    "event": lambda junk: event_rows(junk, [junk, junk, b"granted", junk]),
     "policy": _read_json,
     "route": decode_route,
     "message": decode_message,

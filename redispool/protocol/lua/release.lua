@@ -25,9 +25,9 @@ if record and anyone_waits then
   local request = head and request_of(head)
   if request and request.options == NONE and is_alive(request) and call('EXISTS', QUEUE .. ':' .. name) == 0 then
     end_lease(token, owner)
-    record_event('released', name, owner, fence, nil, token)
     call('SET', LOCK .. name, head, 'PX', request.ttl)
-    deliver(request, record_lease(next_fence(), head, name, name, request.owner, request.ttl, '', record, request.since), request.ttl)
+    deliver(request, record_lease(next_fence(), head, name, name, request.owner, request.ttl, '', record, request.since,
+      event_of(name, owner, fence, token)), request.ttl)
     return {1}
   end
   if head then call('ZADD', QUEUE, stamp, head) end -- where it was

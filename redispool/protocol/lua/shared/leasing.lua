@@ -14,20 +14,21 @@ local function describe(token, seat, fence, since, expires, record)
   return 'granted\n' .. token .. '\n' .. seat .. '\n' .. fence .. '\n' .. since .. '\n' .. expires .. '\n' .. record
 end
 
--- The lease is written: what else tells of it; the grant as its holder is told it. 'asked_at': when he began to wait, if he did.
-local function index_lease(fence, token, name, seat, owner, ttl, purpose, record, asked_at)
+-- The lease is written: what else tells of it; the grant as its holder is told it. 'asked_at': when he began to wait, if he did;
+-- 'released': the event that it follows, see open.lua.
+local function index_lease(fence, token, name, seat, owner, ttl, purpose, record, asked_at, released)
   local waited = asked_at and whole(math.max(now - asked_at, 0))
   local expires = whole(now + ttl)
   call('ZADD', LEASES, expires, token)
   redis.pcall('SADD', OWNER .. owner, token) -- should it be of another type, owned.lua says so
-  record_event('granted', name, owner, fence, purpose, token, waited)
+  write_event('granted', event_of(name, owner, fence, token, waited, purpose), released)
   return describe(token, seat, fence, now_text, expires, record)
 end
 
 -- The lock is set: records the lease.
-local function record_lease(fence, token, name, seat, owner, ttl, purpose, record, asked_at)
+local function record_lease(fence, token, name, seat, owner, ttl, purpose, record, asked_at, released)
   write_lease(token, seat, owner, fence, now_text, purpose)
-  return index_lease(fence, token, name, seat, owner, ttl, purpose, record, asked_at)
+  return index_lease(fence, token, name, seat, owner, ttl, purpose, record, asked_at, released)
 end
 
 local function next_fence() return whole(call('HINCRBY', META, 'fence', 1)) end

@@ -54,23 +54,26 @@ local function need_extras()
   end
 end
 
--- Writes to the audit trail; 'token' tells the host, process and user of who got an account, whatever owner he named; 'waited':
--- for how many ms he had waited for it.
-local function record_event(event, name, owner, fence, why, token, waited)
-  local kept = policy.events or '10000'
+-- What the audit trail tells of an event: 'token': the lease, and so the host, process and user of who had it, whatever owner he named;
+-- 'waited': for how many ms he had waited for it.
+local function event_of(name, owner, fence, token, waited, why)
+  return name .. '\n' .. owner .. '\n' .. fence .. '\n' .. (token or '') .. '\n' .. (waited or '') .. '\n' .. (why or '')
+end
+
+-- Writes to the audit trail; 'released': what ended for it, in the same entry, as an entry costs more than what it says.
+local function write_event(event, told, released)
+  local kept, id = policy.events or '10000', nil
   if kept == 0 then return end
-  local id
-  if why and why ~= '' then
-    id = call('XADD', EVENTS, 'MAXLEN', '~', kept, '*', 'event', event, 'account', name, 'owner', owner, 'fence', fence,
-      'token', token or '', 'why', why, 'waited', waited or '')
-  elseif waited then
-    id = call('XADD', EVENTS, 'MAXLEN', '~', kept, '*', 'event', event, 'account', name, 'owner', owner, 'fence', fence,
-      'token', token, 'waited', waited)
-  else -- most have the same fields: the stream stores their names once
-    id = call('XADD', EVENTS, 'MAXLEN', '~', kept, '*', 'event', event, 'account', name, 'owner', owner, 'fence', fence,
-      'token', token or '')
+  if released then
+    id = call('XADD', EVENTS, 'MAXLEN', '~', kept, '*', 'released', released, event, told)
+  else
+    id = call('XADD', EVENTS, 'MAXLEN', '~', kept, '*', event, told)
   end
   if policy.events_age then
     call('XTRIM', EVENTS, 'MINID', whole(math.max(string.match(id, '^%d+') - policy.events_age, 0)))
   end
+end
+
+local function record_event(event, name, owner, fence, why, token)
+  write_event(event, event_of(name, owner, fence, token, nil, why))
 end
