@@ -46,12 +46,15 @@ class Schedule:
     def due(self, now: float) -> list[list[Lease]]:
         """The leases of each pool in which one is due: a pool's are renewed together, in one call.
 
-        They are not due again until they were renewed, or postponed.
+        They are not due again until they were renewed, or postponed. Those that were postponed to their very end are
+        lost when it has come: asking for all once more, as each of a crowd ends, would keep the keeper from the others.
         """
         by_home: dict[int, list[Lease]] = defaultdict(list)
         for lease in list(self._leases.values()):
             if lease.released:  # in another event loop, or by its owner's name
                 self.forget(lease)
+            elif lease.renew_at == lease.valid_until <= now:
+                self.lose(lease)
             else:
                 by_home[id(lease.home)].append(lease)
         due = [leases for leases in by_home.values() if any(lease.renew_at <= now for lease in leases)]

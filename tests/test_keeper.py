@@ -79,7 +79,7 @@ def test_after_a_failure_it_is_tried_again_soon(home, ttl, pause):
     assert schedule.next_due() == pytest.approx(1000.0 + pause)
 
 
-def test_failures_go_on_being_retried_until_the_lease_is_over_and_the_last_try_is_when_it_is(home):
+def test_failures_go_on_being_retried_until_the_lease_is_over(home):
     schedule = Schedule()
     lease = new_lease(home, 60.0, valid_until=1060.0)
     seen = []
@@ -89,12 +89,28 @@ def test_failures_go_on_being_retried_until_the_lease_is_over_and_the_last_try_i
     while (now := schedule.next_due()) is not None:
         assert seen == []
         assert now <= 1060.0
-        schedule.postpone([lease], now)
-        tries += 1
+        for leases in schedule.due(now):
+            schedule.postpone(leases, now)
+            tries += 1
     assert now is None
     assert tries >= 40
     assert seen == [lease]
     assert lease.lost
+
+
+def test_a_lease_that_ends_in_an_outage_is_lost_without_asking_for_the_others_once_more(home):
+    schedule = Schedule()
+    leases = [new_lease(home, 60.0, valid_until=1060.0 + number / 10) for number in range(5)]
+    told = []
+    for lease in leases:
+        lease.lost_event.connect(told.append)
+        schedule.add(lease)
+    schedule.postpone(leases, 1059.5)
+    for number, lease in enumerate(leases):
+        assert schedule.next_due() == lease.valid_until
+        assert schedule.due(lease.valid_until) == []
+        assert told == leases[: number + 1]
+    assert schedule.next_due() is None
 
 
 def test_only_those_that_are_over_are_lost(home):

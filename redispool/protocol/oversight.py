@@ -242,7 +242,7 @@ def _quarantine_row(name: bytes, entry: bytes) -> QuarantineRow:
 
 
 def event_rows(number: bytes, fields: list[bytes]) -> list[EventRow]:
-    """The events that an entry tells of, the oldest first; what tells of none is 'unreadable', lest it hide the others."""
+    """The events that an entry tells of, the oldest first; 'unreadable' what tells of none, lest it hide others."""
     return [_event_row(number, fields[i], fields[i + 1]) for i in range(0, len(fields) - 1, 2)]
 
 
