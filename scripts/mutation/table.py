@@ -155,7 +155,7 @@ MUTANTS = [
         "put who comes back at the end of the queue",
         f"{PROTECTIONS}::test_a_waiter_that_was_taken_for_dead_comes_back_to_its_place",
         (LUA + "acquire.lua", "if ARGV[11] ~= '' and call('HEXISTS', HELD, request.token) == 0", "if false"),
-        (LUA + "acquire.lua", "local stamp = ARGV[11]\n", "local stamp = ''\n"),
+        (LUA + "acquire.lua", "local stamp, since = ARGV[11], nil\n", "local stamp, since = '', nil\n"),
     ),
     mutant(
         "skip the idempotent reply of acquire",

@@ -31,35 +31,36 @@ end
 -- When who has the stamp began to wait, ms.
 local function since_of(stamp) return math.floor((tonumber(stamp) + tonumber(ARGV[10])) / 1000) end
 
--- What whoever comes to it in the queue must know.
-local function show(stamp)
+-- What whoever comes to it in the queue must know; 'since': when it began to wait, ms.
+local function show(since)
   local box = ARGV[4]
   if box == ARGV[3] then
     box = whole(now + ARGV[9])
   else
     call('SET', ALIVE .. box, '1', 'PX', ARGV[9])
   end
-  call('HSET', REQUESTS, ARGV[3], box .. '\n' .. ARGV[5] .. '\n' .. ARGV[6] .. '\n' .. since_of(stamp) .. '\n' .. ARGV[7] .. '\n' .. ARGV[12])
+  call('HSET', REQUESTS, ARGV[3], box .. '\n' .. ARGV[5] .. '\n' .. ARGV[6] .. '\n' .. since .. '\n' .. ARGV[7] .. '\n' .. ARGV[12])
 end
 
 -- Joins the queue, or stays in its place; what the waiter is told. 'restless': what it wants is free, but not for it now;
 -- 'lease': the first to end, if it was looked for already.
 local function wait(queue, more, restless, lease)
-  local stamp = ARGV[11]
+  local stamp, since = ARGV[11], nil
   if stamp == '' then
-    local arrival = math.max(now * 1000, tonumber(settings[6] or 0) + 1)
-    stamp = whole(arrival - ARGV[10])
+    local arrival = whole(math.max(now * 1000, tonumber(settings[6] or 0) + 1))
+    stamp = ARGV[10] == '0' and arrival or whole(arrival - ARGV[10])
     if call('ZADD', queue, 'NX', stamp, ARGV[3]) == 1 then
-      call('HSET', META, 'stamp', whole(arrival))
+      call('HSET', META, 'stamp', arrival)
+      since = now_text
     else
-      stamp = call('ZSCORE', queue, ARGV[3])
+      stamp = whole(call('ZSCORE', queue, ARGV[3]))
     end
   else
     call('ZADD', queue, stamp, ARGV[3])
   end
-  show(stamp)
+  show(since or since_of(stamp))
   local rank = anyone_waits and call('ZRANK', queue, ARGV[3]) or 0 -- who found nobody waiting is the first
-  return {'waiting', whole(stamp), rank, more and 0 or next_end(rank, lease), now, restless and 1 or 0}
+  return {'waiting', stamp, rank, more and 0 or next_end(rank, lease), now, restless and 1 or 0}
 end
 
 -- there are members (counted twice), and nothing is free
@@ -69,7 +70,7 @@ end
 
 --@include take
 local request = {
-  token = ARGV[3], box = ARGV[4], owner = ARGV[5], ttl = tonumber(ARGV[6]), want = ARGV[7], options = options_from(ARGV[12]),
+  token = ARGV[3], box = ARGV[4], owner = ARGV[5], ttl = ARGV[6], want = ARGV[7], options = options_from(ARGV[12]),
   since = ARGV[11] ~= '' and since_of(ARGV[11]) or nil,
 }
 local count = request.options.count or 1
@@ -81,7 +82,7 @@ local queue = queue_of(request.want)
 if ARGV[11] ~= '' and call('HEXISTS', HELD, request.token) == 0 then
   close_mailbox(request)
   call('ZADD', queue, ARGV[11], ARGV[3])
-  show(ARGV[11])
+  show(since_of(ARGV[11]))
 end
 local more = reclaim()
 

@@ -29,7 +29,7 @@ local function request_of(token)
   if not box then return nil end -- nothing that a waiter wrote
   local lives_until = tonumber(box)
   return {
-    token = token, box = lives_until and token or box, lives_until = lives_until, owner = owner, ttl = tonumber(ttl),
+    token = token, box = lives_until and token or box, lives_until = lives_until, owner = owner, ttl = ttl,
     since = tonumber(since), want = want, options = options_from(options),
   }
 end
