@@ -9,8 +9,8 @@ from redispool.arguments import MAX_NOTE, check_note, check_seconds, check_whole
 from redispool.errors import ConfigError
 from redispool.identity import new_token, owner_name
 from redispool.protocol.audit import AuditFlows, Disagreement
-from redispool.protocol.flows import milliseconds
 from redispool.protocol.oversight import OversightFlows
+from redispool.protocol.requests import milliseconds
 from redispool.status import HistoryEvent, PoolStatus, WaiterInfo, status_of, waiters_of
 from redispool.terms import Policy, name_of, policy_from
 

@@ -16,8 +16,7 @@ from redispool.arguments import (
     check_whole,
 )
 from redispool.errors import ConfigError
-from redispool.protocol.flows import milliseconds
-from redispool.protocol.requests import choice_of
+from redispool.protocol.requests import choice_of, milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,7 +23,7 @@ from redispool.errors import (
 from redispool.protocol import scripts
 from redispool.protocol.chance import chance
 from redispool.protocol.commands import Argument, Block, Flow, Pause, Unavailable
-from redispool.protocol.requests import Request, read_grant
+from redispool.protocol.requests import Request, milliseconds, read_grant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,17 +34,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("redispool")
 
 FIRST_FEW = 5  # so many waiters wake exactly when the next lease ends; the others at the end of their slice
-AGING = 60.0  # seconds of waiting that weigh as much as one step of priority
 _OWNED_PAGE = 1000
 _MOST_CHOICES = 1000  # of labels, in one pool; each has a rotation of its own
 _RENEW_CHUNK = 300
 _RECHECK = 60.0  # seconds after which one of many at a mailbox asks for himself, should all else have failed
 _LAST_PATIENCE = 1.0  # seconds, for the last word of a caller whose time is up
-
-
-def milliseconds(seconds: float) -> int:
-    """Whole milliseconds, never fewer than were asked for."""
-    return -int(-seconds * 1000 // 1)
 
 
 class LeaseFlows:
@@ -77,9 +71,7 @@ class LeaseFlows:
             while True:
                 # a request that does not wait still needs its one answer
                 asked, reply = yield from self.channel.call(
-                    scripts.ACQUIRE, request.token, request.box, request.owner, str(milliseconds(request.ttl)),
-                    request.want, "1" if wait else "0", self._presence,
-                    str(int(request.priority * AGING * 1_000_000)), stamp, request.options,
+                    scripts.ACQUIRE, *request.words(self._presence, stamp, wait=wait),
                     deadline=deadline if wait else None, patience=None if wait else _LAST_PATIENCE,
                     durable=True,
                 )  # fmt: skip

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from redispool.errors import ReplicationError
 from redispool.protocol import scripts
-from redispool.protocol.flows import AGING, LeaseFlows, milliseconds
-from redispool.protocol.requests import read_grant
+from redispool.protocol.flows import LeaseFlows
+from redispool.protocol.requests import milliseconds, read_grant
 
 if TYPE_CHECKING:
     from redispool.protocol.commands import Flow
@@ -76,11 +76,8 @@ class PlaceFlows(LeaseFlows):
     def _ask(self, request: Request, stamp: str, presence: float) -> Flow[list[Grant] | Place]:
         while True:
             asked, reply = yield from self.channel.call(
-                scripts.ACQUIRE, request.token, request.box, request.owner, str(milliseconds(request.ttl)),
-                request.want, "1", str(milliseconds(presence)), str(int(request.priority * AGING * 1_000_000)), stamp,
-                request.options,
-                durable=True,
-            )  # fmt: skip
+                scripts.ACQUIRE, *request.words(str(milliseconds(presence)), stamp), durable=True
+            )
             if reply[0] == b"granted":
                 return [read_grant(packed, asked, reply[1]) for packed in reply[2:]]
             if reply[0] == b"waiting":

@@ -12,7 +12,15 @@ from redispool.protocol.foreign import understood
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from redispool.protocol.commands import Argument
+
+AGING = 60.0  # seconds of waiting that weigh as much as one step of priority
 CLEANUP = "\tcleanup\t"  # wanted by who cleans accounts; no account and no choice of labels is called so
+
+
+def milliseconds(seconds: float) -> int:
+    """Whole milliseconds, never fewer than were asked for."""
+    return -int(-seconds * 1000 // 1)
 
 
 def choice_of(labels: Mapping[str, str]) -> str:
@@ -70,6 +78,21 @@ class Request:
         if self.choice == CLEANUP:
             wanted["purpose"] = "cleanup"
         return json.dumps(wanted, ensure_ascii=False) if wanted else ""
+
+    def words(self, presence: str, stamp: Argument = "", *, wait: bool = True) -> tuple[Argument, ...]:
+        """What the acquire script is told; most requests want nothing that is told by its last words.
+
+        Args:
+            presence: for how many milliseconds it counts as one that waits.
+            stamp: what the script gave it when it began to wait.
+            wait: whether it waits if it cannot be served at once.
+        """
+        few = (self.token, self.owner, str(milliseconds(self.ttl)), presence)
+        others = (
+            self.want, "" if wait else "0", "" if self.box == self.token else self.box,
+            str(int(self.priority * AGING * 1_000_000)) if self.priority else "", stamp, self.options,
+        )  # fmt: skip
+        return few + others if any(others) else few
 
     def __str__(self) -> str:
         if self.account:

@@ -89,13 +89,13 @@ MUTANTS = [
         "set a lock over another",
         f"{PROCESSES}::test_an_operators_own_lock_keeps_an_account_from_being_handed_out",
         (SHARED + "conditions.lua", "'PX', request.ttl, 'NX')", "'PX', request.ttl)"),
-        (LUA + "acquire.lua", "'PX', ARGV[6], 'NX')", "'PX', ARGV[6])"),
+        (LUA + "acquire.lua", "'PX', TTL, 'NX')", "'PX', TTL)"),
     ),
     mutant(
         "set locks without an end",
         f"{LEASES}::test_an_unrenewed_lease_ends_without_anybody_waiting",
         (SHARED + "conditions.lua", "'PX', request.ttl, 'NX')", "'NX')"),
-        (LUA + "acquire.lua", "'PX', ARGV[6], 'NX')", "'NX')"),
+        (LUA + "acquire.lua", "'PX', TTL, 'NX')", "'NX')"),
     ),
     mutant(
         "renew the index, but not the lock",
@@ -154,14 +154,14 @@ MUTANTS = [
     mutant(
         "put who comes back at the end of the queue",
         f"{PROTECTIONS}::test_a_waiter_that_was_taken_for_dead_comes_back_to_its_place",
-        (LUA + "acquire.lua", "if ARGV[11] ~= '' and call('HEXISTS', HELD, request.token) == 0", "if false"),
-        (LUA + "acquire.lua", "local stamp, since = ARGV[11], nil\n", "local stamp, since = '', nil\n"),
+        (LUA + "acquire.lua", "if STAMP ~= '' and call('HEXISTS', HELD, request.token) == 0", "if false"),
+        (LUA + "acquire.lua", "local stamp, since = STAMP, nil\n", "local stamp, since = '', nil\n"),
     ),
     mutant(
         "skip the idempotent reply of acquire",
         f"{REPLIES}::test_a_lost_reply_to_acquire_costs_no_second_account",
         (LUA + "acquire.lua", "now_text, '')) == 1 then", "now_text, '')) then"),
-        (LUA + "acquire.lua", " and call('HEXISTS', HELD, ARGV[3]) == 0 then\n", " then\n"),
+        (LUA + "acquire.lua", " and call('HEXISTS', HELD, TOKEN) == 0 then\n", " then\n"),
         (LUA + "acquire.lua", "if #before == count then return granted(before) end", ""),
         (LUA + "acquire.lua", "for number = 1, #before > 0 and count or 0 do", "for number = 1, 0 do"),
     ),

@@ -8,8 +8,7 @@ import pytest
 
 from redispool.errors import AcquireTimeout, PoolEmpty, ProtocolMismatch, UnknownAccount
 from redispool.protocol.commands import Block, Call, Pause
-from redispool.protocol.flows import milliseconds
-from redispool.protocol.requests import Request
+from redispool.protocol.requests import Request, milliseconds
 
 from .cases import ANY, PARTICULAR
 from .scripted import SLICE, Replies, Stage, granted, mail, outage, waiting
@@ -41,7 +40,13 @@ def test_the_request_is_written_out_in_whole_milliseconds_and_microseconds(stage
     request = Request(token="t", box="b", owner="me", ttl=0.0501, account="a1", priority=2)
     stage.play(stage.leases.acquire(request, None), ("acquire", granted()))
     arguments = stage.commands[0].arguments[2:]
-    assert arguments == ("t", "b", "me", "51", "a1", "1", str(milliseconds(3 * SLICE)), "120000000", "", "")
+    assert arguments == ("t", "me", "51", str(milliseconds(3 * SLICE)), "a1", "", "b", "120000000", "", "")
+
+
+def test_a_request_for_nothing_special_is_written_out_in_few_words(stage):
+    request = Request(token="t", box="t", owner="me", ttl=60.0)
+    stage.play(stage.leases.acquire(request, None), ("acquire", granted()))
+    assert stage.commands[0].arguments[2:] == ("t", "me", "60000", str(milliseconds(3 * SLICE)))
 
 
 def test_its_block_names_its_own_mailbox_and_token(stage):
@@ -63,8 +68,7 @@ def test_every_further_poll_is_the_same_request_with_the_stamp_that_keeps_its_pl
         ("acquire", waiting(stamp=b"17")), ("block", None), ("acquire", waiting(stamp=b"17")), ("block", mail()),
     )  # fmt: skip
     first, second = (command.arguments for command in stage.commands if isinstance(command, Call))
-    assert (first[-2], second[-2]) == ("", b"17")
-    assert first[2:-2] == second[2:-2]
+    assert second[2:] == (*first[2:], "", "", "", "", b"17", "")
 
 
 def test_types_are_checked_until_a_script_has_gone_through_and_no_longer(stage):

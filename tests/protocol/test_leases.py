@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from redispool.errors import LeaseLost
-from redispool.protocol.flows import milliseconds
+from redispool.protocol.requests import milliseconds
 
 from .scripted import SLICE, Outage, Replies, Stage, outage
 

@@ -2,25 +2,29 @@
 -- Returns {'granted', now, grant, ...} | {'waiting', stamp, rank, ms to the next end, now, 1: look again then} | {'busy', 1: ask again} | {'empty'} | {'unknown'}
 -- | {'exhausted'}: all is quarantined | {'choose'}: the labels were never asked for, see choose.lua | {'too many', how many there can be}
 -- | {'sealed', the keys that there are}: the caller lacks one, and has changed nothing.
--- ARGV[3] token, [4] mailbox, [5] owner, [6] ttl ms, [7] what is wanted, [8] '1': wait, [9] presence ms,
--- [10] microseconds that its priority puts it ahead, [11] its stamp, if it waited before, [12] options (see shared/waiters.lua)
+-- ARGV[3] token, [4] owner, [5] ttl ms, [6] presence ms; the others are '' for most who ask, and not sent where all are:
+-- [7] what is wanted, [8] '0': do not wait, [9] a mailbox that is not its own, [10] microseconds that its priority puts it ahead,
+-- [11] its stamp, if it waited before, [12] options (see shared/requests.lua)
 --@include sealing
 if sealed and lacks_key() then return {'sealed', sealed} end
 --@include leasing
+local TOKEN, ASKER, TTL, PRESENCE = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local WANT, WAIT, BOX, AHEAD, STAMP, OPTIONS = '', true, '', '', '', ''
+if ARGV[7] then WANT, WAIT, BOX, AHEAD, STAMP, OPTIONS = ARGV[7], ARGV[8] ~= '0', ARGV[9], ARGV[10], ARGV[11], ARGV[12] end
 -- The common cases first, before all that the others need is even defined: who asks for the first time for the next in turn,
 -- in a pool of simple accounts where nothing has expired, gets it if nobody waits, or is the next to wait.
-local is_plain = not extras and ARGV[7] == '' and ARGV[11] == '' and ARGV[12] == ''
+local is_plain = not extras and WANT == '' and STAMP == '' and OPTIONS == ''
 local lease = is_plain and call('ZRANGE', LEASES, '0', '0', 'WITHSCORES') -- the first to end
 is_plain = is_plain and (not lease[2] or tonumber(lease[2]) > now)
 if is_plain and not anyone_waits then
-  local token, free, fence = ARGV[3], whole((settings[4] or 0) - 1), whole((settings[5] or 0) + 1)
+  local free, fence = whole((settings[4] or 0) - 1), whole((settings[5] or 0) + 1)
   local name = call('LPOP', ROTATION)
   local record = name and call('HGET', PLACES, name) == '1' and call('HGET', ACCOUNTS, name)
-  if record and string.sub(record, 1, 2) == '1\n' and call('SET', LOCK .. name, token, 'PX', ARGV[6], 'NX') then
-    if redis.pcall('HSETNX', HELD, token, lease_entry(name, ARGV[5], fence, now_text, '')) == 1 then
+  if record and string.sub(record, 1, 2) == '1\n' and call('SET', LOCK .. name, TOKEN, 'PX', TTL, 'NX') then
+    if redis.pcall('HSETNX', HELD, TOKEN, lease_entry(name, ASKER, fence, now_text, '')) == 1 then
       call('HDEL', PLACES, name)
       call('HSET', META, 'free', free, 'fence', fence)
-      return {'granted', now, index_lease(fence, token, name, name, ARGV[5], ARGV[6], '', record)}
+      return {'granted', now, index_lease(fence, TOKEN, name, name, ASKER, TTL, '', record)}
     end
     call('DEL', LOCK .. name) -- the token was granted something before, and is told so below
   end
@@ -29,60 +33,60 @@ end
 --@include requests
 --@include times
 -- When who has the stamp began to wait, ms.
-local function since_of(stamp) return math.floor((tonumber(stamp) + tonumber(ARGV[10])) / 1000) end
+local function since_of(stamp) return math.floor((tonumber(stamp) + (tonumber(AHEAD) or 0)) / 1000) end
 
 -- What whoever comes to it in the queue must know; 'since': when it began to wait, ms.
 local function show(since)
-  local box = ARGV[4]
-  if box == ARGV[3] then
-    box = whole(now + ARGV[9])
+  local box = BOX
+  if box == '' then
+    box = whole(now + PRESENCE)
   else
-    call('SET', ALIVE .. box, '1', 'PX', ARGV[9])
+    call('SET', ALIVE .. box, '1', 'PX', PRESENCE)
   end
-  call('HSET', REQUESTS, ARGV[3], box .. '\n' .. ARGV[5] .. '\n' .. ARGV[6] .. '\n' .. since .. '\n' .. ARGV[7] .. '\n' .. ARGV[12])
+  call('HSET', REQUESTS, TOKEN, box .. '\n' .. ASKER .. '\n' .. TTL .. '\n' .. since .. '\n' .. WANT .. '\n' .. OPTIONS)
 end
 
 -- Joins the queue, or stays in its place; what the waiter is told. 'restless': what it wants is free, but not for it now;
 -- 'lease': the first to end, if it was looked for already.
 local function wait(queue, more, restless, lease)
-  local stamp, since = ARGV[11], nil
+  local stamp, since = STAMP, nil
   if stamp == '' then
     local arrival = whole(math.max(now * 1000, tonumber(settings[6] or 0) + 1))
-    stamp = ARGV[10] == '0' and arrival or whole(arrival - ARGV[10])
-    if call('ZADD', queue, 'NX', stamp, ARGV[3]) == 1 then
+    stamp = AHEAD == '' and arrival or whole(arrival - AHEAD)
+    if call('ZADD', queue, 'NX', stamp, TOKEN) == 1 then
       call('HSET', META, 'stamp', arrival)
       since = now_text
     else
-      stamp = whole(call('ZSCORE', queue, ARGV[3]))
+      stamp = whole(call('ZSCORE', queue, TOKEN))
     end
   else
-    call('ZADD', queue, stamp, ARGV[3])
+    call('ZADD', queue, stamp, TOKEN)
   end
   show(since or since_of(stamp))
-  local rank = anyone_waits and call('ZRANK', queue, ARGV[3]) or 0 -- who found nobody waiting is the first
+  local rank = anyone_waits and call('ZRANK', queue, TOKEN) or 0 -- who found nobody waiting is the first
   return {'waiting', stamp, rank, more and 0 or next_end(rank, lease), now, restless and 1 or 0}
 end
 
 -- there are members (counted twice), and nothing is free
-if is_plain and ARGV[8] == '1' and call('EXISTS', MEMBERS, MEMBERS, ROTATION) == 2 and call('HEXISTS', HELD, ARGV[3]) == 0 then
+if is_plain and WAIT and call('EXISTS', MEMBERS, MEMBERS, ROTATION) == 2 and call('HEXISTS', HELD, TOKEN) == 0 then
   return wait(QUEUE, false, false, lease)
 end
 
 --@include take
 local request = {
-  token = ARGV[3], box = ARGV[4], owner = ARGV[5], ttl = ARGV[6], want = ARGV[7], options = options_from(ARGV[12]),
-  since = ARGV[11] ~= '' and since_of(ARGV[11]) or nil,
+  token = TOKEN, box = BOX == '' and TOKEN or BOX, owner = ASKER, ttl = TTL, want = WANT, options = options_from(OPTIONS),
+  since = STAMP ~= '' and since_of(STAMP) or nil,
 }
 local count = request.options.count or 1
 local by_labels = request.want ~= CLEANUP and string.sub(request.want, 1, 1) == '\t'
-if ARGV[12] ~= '' or by_labels then need_extras() end
+if OPTIONS ~= '' or by_labels then need_extras() end
 
 local queue = queue_of(request.want)
 -- Who waited before keeps its place, even if it was taken for dead; what its mailbox tells of is over.
-if ARGV[11] ~= '' and call('HEXISTS', HELD, request.token) == 0 then
+if STAMP ~= '' and call('HEXISTS', HELD, request.token) == 0 then
   close_mailbox(request)
-  call('ZADD', queue, ARGV[11], ARGV[3])
-  show(since_of(ARGV[11]))
+  call('ZADD', queue, STAMP, TOKEN)
+  show(since_of(STAMP))
 end
 local more = reclaim()
 
@@ -111,11 +115,11 @@ if grants then
   return granted(grants)
 end
 more = more or stopped
-if ARGV[8] ~= '1' then return {'busy', more and 1 or 0} end
+if not WAIT then return {'busy', more and 1 or 0} end
 if policy.max_per_owner then -- who gives an account back makes it ask again
   call('ZADD', ASKING .. request.owner, 'NX', now, request.token)
   call('PEXPIRE', ASKING .. request.owner, 86400000)
 end
 local restless = extras and is_free(request)
 -- who has a priority may be before those who barred him, now that he stands in line: he asks again at once
-return wait(queue, more or restless and ARGV[11] == '' and tonumber(ARGV[10]) > 0, restless)
+return wait(queue, more or restless and STAMP == '' and (tonumber(AHEAD) or 0) > 0, restless)
