@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 A = TypeVar("A", bound=Account)
 _parse = json.JSONDecoder().raw_decode  # what `json.loads` comes to
+_REMEMBERED = 512  # records that were read last: a worker gets the few accounts of a pool again and again
+_LONGEST_REMEMBERED = 4096  # bytes
+_remembered: dict[tuple[str, bytes], dict[str, Any]] = {}
 MAX_BODY = 1024 * 1024  # bytes; a password, an authorization password and a key fit
 
 
@@ -74,13 +77,28 @@ def decode(name: str, record: bytes, seal: Seal | None, pool: str, kind: type[A]
         SealError: the record is sealed, and there is no key, or another one.
         ProtocolMismatch: the record is none of ours.
     """
+    account = kind.__new__(kind)
+    known = _remembered.get((name, record))
+    if known is not None:
+        account.__dict__ = {**known, "labels": {}}
+        return account
     state = _read(name, record, seal, pool)
+    if state is not None:
+        _remember(name, record, state)
     del record  # a traceback may show what is in a function
     if state is None:
         raise ProtocolMismatch(f"the record of account {name!r} in pool {pool!r} is none that redispool wrote")
-    account = kind.__new__(kind)
     account.__dict__ = state
     return account
+
+
+def _remember(name: str, record: bytes, state: dict[str, Any]) -> None:
+    """Spare the next to read this record the trouble; not if it was sealed, or has what a holder could change."""
+    is_plain = record.partition(b"\n")[2].startswith(b"{")
+    if is_plain and state["key"] is None and not state["labels"] and len(record) <= _LONGEST_REMEMBERED:
+        if len(_remembered) >= _REMEMBERED:
+            _remembered.clear()
+        _remembered[name, record] = dict(state)
 
 
 def seal_anew(name: str, record: bytes, seal: Seal | None, pool: str) -> bytes | None:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from redispool import Account, PrivateKey, ProtocolMismatch, SealError
+from redispool.protocol import records
 from redispool.protocol.records import decode, encode
 from redispool.sealing import FernetSeal
 
@@ -159,3 +160,37 @@ def test_a_tampered_record_does_not_open():
 
 def test_a_pool_with_a_key_still_reads_what_was_written_before_it_had_one():
     assert decode("a", encode(Account("a", SECRET), None, "lab"), SEAL, "lab", Account).password == SECRET
+
+
+# -- what is remembered of it ------------------------------------------------------------------------------------
+
+
+def test_each_who_reads_a_record_has_an_account_of_his_own():
+    record = encode(Account("a1", SECRET), None, "lab")
+    first, second = (decode("a1", record, None, "lab", Account) for _ in range(2))
+    first.labels["site"] = "x"
+    second.labels["site"] = "y"
+    first.password = "other"
+    third = decode("a1", record, None, "lab", Account)
+    assert (second.password, third.password, third.labels) == (SECRET, SECRET, {})
+
+
+def test_a_record_is_another_accounts_under_another_name():
+    record = encode(Account("a1", SECRET), None, "lab")
+    assert [decode(name, record, None, "lab", Account).name for name in ("a1", "a2", "a1")] == ["a1", "a2", "a1"]
+
+
+def test_what_was_sealed_is_remembered_by_nobody(monkeypatch):
+    monkeypatch.setattr(records, "_remembered", {})
+    there_and_back(Account("a1", SECRET), SEAL)
+    assert records._remembered == {}
+    there_and_back(Account("a1", SECRET))
+    assert len(records._remembered) == 1, "as it is where it stands in the clear anyway"
+
+
+def test_no_more_is_remembered_than_a_process_can_bear():
+    for number in range(3 * records._REMEMBERED):
+        there_and_back(Account(f"a{number}", SECRET))
+    assert 0 < len(records._remembered) <= records._REMEMBERED
+    there_and_back(Account("large", "x" * 100_000))
+    assert max(len(record) for _, record in records._remembered) <= records._LONGEST_REMEMBERED
