@@ -23,9 +23,20 @@ _numbers_of_values: dict[Hashable, int] = {}
 _numbers_by_id: dict[int, tuple[int, Any]] = {}
 
 
+class _Thread(threading.local):
+    """The calling thread's name, which would take a system call each time."""
+
+    def __init__(self) -> None:
+        self.name = f"{_process}:{threading.get_native_id()}"
+
+
+_thread = _Thread()
+
+
 def _after_fork() -> None:
-    global _process  # noqa: PLW0603
+    global _process, _thread  # noqa: PLW0603
     _process = f"{_HOST}:{os.getpid()}"
+    _thread = _Thread()
 
 
 os.register_at_fork(after_in_child=_after_fork)
@@ -53,7 +64,7 @@ def owner_name(owner: Any) -> str:
         owner: the owner as the caller gave it; None for the calling thread.
     """
     if owner is None:
-        return f"{_process}:{threading.get_native_id()}"
+        return _thread.name
     if isinstance(owner, str):
         return check_name("the owner", owner, MAX_OWNER)
     return f"{_process}:{type(owner).__name__}-{_number(owner)}"

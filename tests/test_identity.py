@@ -45,6 +45,20 @@ def test_the_default_owner_is_host_process_and_thread():
     assert names[0].startswith(f"{host}:{pid}:")
 
 
+def test_a_forked_child_has_a_name_of_its_own():
+    mine = owner_name(None)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writer, owner_name(None).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    host = mine.rsplit(":", 2)[0]
+    assert os.read(reader, 1000).decode() == f"{host}:{child}:{child}"
+    os.close(reader)
+    os.close(writer)
+
+
 @pytest.mark.parametrize("owner", ["me", "job 7: ünïcödé", "x" * 1024])
 def test_a_string_is_used_as_it_is_on_every_host(owner):
     assert owner_name(owner) == owner
