@@ -35,7 +35,6 @@ from redispool.protocol.commands import (
     Command,
     Elsewhere,
     Flow,
-    Pause,
     Plain,
     Replication,
     Unanswered,
@@ -155,25 +154,26 @@ class Wire:
         if isinstance(command, Elsewhere):
             return command.home.run(command.flow)
         try:
-            match command:
-                case Call():
-                    send = self.send if command.replication is None else partial(self._confirmed, command.replication)
-                    try:
-                        return send("EVALSHA", command.script.sha, "1", command.key, *command.arguments)
-                    except NoScriptError:  # the server is new, was restarted, or was told to forget
-                        return send("EVAL", command.script.text, "1", command.key, *command.arguments)
-                case Block():
-                    reply = self.send("BLPOP", command.mailbox, str(command.seconds), blocks=command.seconds)
-                    return None if reply is None else reply[1]
-                case Plain():
-                    return self.send(*command.words)
-                case Pause():
-                    return time.sleep(command.seconds)
+            if isinstance(command, Call):
+                return self._run_script(command)
+            if isinstance(command, Block):
+                reply = self.send("BLPOP", command.mailbox, str(command.seconds), blocks=command.seconds)
+                return None if reply is None else reply[1]
+            if isinstance(command, Plain):
+                return self.send(*command.words)
+            return time.sleep(command.seconds)
         except Exception as error:
             better = translated(error)
             if better is error:
                 raise
             raise better from None
+
+    def _run_script(self, call: Call) -> Any:
+        send = self.send if call.replication is None else partial(self._confirmed, call.replication)
+        try:
+            return send("EVALSHA", call.script.sha, "1", call.key, *call.arguments)
+        except NoScriptError:  # the server is new, was restarted, or was told to forget
+            return send("EVAL", call.script.text, "1", call.key, *call.arguments)
 
     def _confirmed(self, wanted: Replication, *words: Argument) -> Any:
         """Send a script, and have replicas confirm it; its reply."""

@@ -72,6 +72,7 @@ class DirectLink(Link):
         self._poll.register(sock, select.POLLIN)
         reader = Reader(protocolError=InvalidResponse, replyError=DefaultParser.parse_error, notEnoughData=_NOT_YET)
         self._feed, self._next_reply, self._has_data = reader.feed, reader.gets, reader.has_data
+        self._is_ready = False  # it was found to be readable, and not yet read
 
     def send(self, *commands: tuple[Argument, ...]) -> None:
         """Send commands in one go."""
@@ -92,8 +93,9 @@ class DirectLink(Link):
         """The next reply, in bytes. Raises it where it is an error."""
         reply = self._next_reply(False)
         while reply is _NOT_YET:
-            if not self._poll.poll(self._patience * 1000):
+            if not self._is_ready and not self._poll.poll(self._patience * 1000):
                 raise redis.TimeoutError("Timeout reading from socket")
+            self._is_ready = False
             try:
                 data = self._socket.recv(_CHUNK)
             except OSError as error:
@@ -108,7 +110,10 @@ class DirectLink(Link):
 
     def is_readable(self, seconds: float) -> bool:
         """Whether something comes within so many seconds: a reply, or the end of the connection."""
-        return self._has_data() or bool(self._poll.poll(seconds * 1000))
+        if self._has_data():
+            return True
+        self._is_ready = bool(self._poll.poll(seconds * 1000))
+        return self._is_ready
 
 
 def _translated(error: OSError, doing: str) -> redis.RedisError:
