@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
 _HOST = re.sub(r"[^\w.-]", "-", socket.gethostname())[:64] or "host"
-_process = f"{_HOST}:{os.getpid()}"
+pid = os.getpid()  # this process's, also after a fork; asking the system takes its time
+_process = f"{_HOST}:{pid}"
 _counter = itertools.count(1)
 _numbers: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 _numbers_of_values: dict[Hashable, int] = {}
@@ -34,8 +35,9 @@ _thread = _Thread()
 
 
 def _after_fork() -> None:
-    global _process, _thread  # noqa: PLW0603
-    _process = f"{_HOST}:{os.getpid()}"
+    global pid, _process, _thread  # noqa: PLW0603
+    pid = os.getpid()
+    _process = f"{_HOST}:{pid}"
     _thread = _Thread()
 
 

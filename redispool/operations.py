@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from redispool import identity
 from redispool.arguments import MAX_PRIORITY, check_seconds, check_ttl, check_whole
 from redispool.errors import ConfigError, LeaseLost, NotHeld
 from redispool.identity import new_token, owner_name, prefix_of
@@ -42,6 +42,11 @@ class Watcher(Protocol):
 
     def forget(self, lease: Lease) -> None:
         """Renew the lease no more."""
+
+
+def _ready(grants: list[Grant]) -> Flow[list[Grant]]:
+    return grants
+    yield  # a flow that asks for nothing
 
 
 def _not_ours(lease: Lease) -> NotHeld:
@@ -109,7 +114,7 @@ class Operations(Roster[H]):
                 raise ConfigError("a particular account was asked for, so labels, exclude and prefer make no sense")
             fields["account"] = name_of(account)
         request = self._request(owner, ttl, priority, fields)
-        (handle,) = yield from self._take(request, owner, timeout)
+        (handle,) = yield from self._take(self._asking(request, timeout), request, owner)
         return handle
 
     def acquire_several(
@@ -120,12 +125,12 @@ class Operations(Roster[H]):
         if "prefer" in fields:
             raise ConfigError("several accounts were asked for, so prefer makes no sense; use labels")
         request = self._request(owner, ttl, priority, fields)
-        return (yield from self._take(request, owner, timeout))
+        return (yield from self._take(self._asking(request, timeout), request, owner))
 
     def acquire_to_clean(self, owner: Any, timeout: Any, ttl: Any) -> Flow[H]:
         """Wait for an account that was used and not yet cleaned; its handle."""
         request = self._request(owner, ttl, 0, {"choice": CLEANUP})
-        (handle,) = yield from self._take(request, owner, timeout)
+        (handle,) = yield from self._take(self._asking(request, timeout), request, owner)
         return handle
 
     def acquire_or_keep_place(
@@ -139,7 +144,7 @@ class Operations(Roster[H]):
         )
         if isinstance(result, Place):
             return result
-        (handle,) = yield from self._handles(result, request, owner)
+        (handle,) = yield from self._take(_ready(result), request, owner)
         return handle
 
     def acquire_for(self, account: Account) -> Flow[None]:
@@ -167,11 +172,11 @@ class Operations(Roster[H]):
             **fields,
         )
 
-    def _take(self, request: Request, owner: Any, timeout: Any) -> Flow[list[H]]:
-        grants = yield from self.flows.acquire(request, None if timeout is None else check_seconds("timeout", timeout))
-        return (yield from self._handles(grants, request, owner))
+    def _asking(self, request: Request, timeout: Any) -> Flow[list[Grant]]:
+        return self.flows.acquire(request, None if timeout is None else check_seconds("timeout", timeout))
 
-    def _handles(self, grants: Sequence[Grant], request: Request, owner: Any) -> Flow[list[H]]:
+    def _take(self, asking: Flow[list[Grant]], request: Request, owner: Any) -> Flow[list[H]]:
+        grants = yield from asking
         try:
             handles = []
             for grant in grants:
@@ -200,7 +205,7 @@ class Operations(Roster[H]):
             account._lease = None  # noqa: SLF001
             return
         account._lease = lease = Lease(  # noqa: SLF001
-            grant, request.owner, request.ttl, os.getpid(), home
+            grant, request.owner, request.ttl, identity.pid, home
         )
         lease.anchored = anchored
         lease.cleans = request.choice == CLEANUP
@@ -236,7 +241,7 @@ class Operations(Roster[H]):
         """Release a lease. Raises LeaseLost if it was over before."""
         if lease.released:
             raise NotHeld(f"account {lease.account!r} was released already")
-        if lease.pid != os.getpid():
+        if lease.pid != identity.pid:
             raise _not_ours(lease)
         self._keeper().forget(lease)
         try:
@@ -291,7 +296,7 @@ class Operations(Roster[H]):
     def renew_lease(self, lease: Lease, ttl: Any) -> Flow[None]:
         """Renew one lease. Raises LeaseLost if it is over, NotHeld if it is the process's from which we were forked."""
         seconds = check_ttl(ttl)
-        if lease.pid != os.getpid():
+        if lease.pid != identity.pid:
             raise _not_ours(lease)
         patience = max(min(self.flows.channel.patience, lease.valid_until - time.monotonic()), 0.0)
         lost = [lease] if lease.released else (yield from self.renew([lease], seconds, patience))

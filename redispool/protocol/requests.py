@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from redispool.protocol.foreign import understood
@@ -18,6 +18,7 @@ AGING = 60.0  # seconds of waiting that weigh as much as one step of priority
 CLEANUP = "\tcleanup\t"  # wanted by who cleans accounts; no account and no choice of labels is called so
 
 
+@lru_cache(maxsize=64)  # times that are given in code, and so few
 def milliseconds(seconds: float) -> int:
     """Whole milliseconds, never fewer than were asked for."""
     return -int(-seconds * 1000 // 1)
