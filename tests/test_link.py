@@ -38,6 +38,28 @@ def test_a_command_is_packed_as_the_protocol_has_it():
     assert packed(WORDS) == PACKED
 
 
+@pytest.mark.usefixtures("hiredis_or_not")
+@pytest.mark.parametrize("last", ["token", "tökn", "", b"token", b"\xff\r\n"])
+@pytest.mark.parametrize("before", [("k", ""), ("ß\r\n$1\r\n",), (b"a record", "t"), ("x",) * 20, ()])
+def test_a_script_is_packed_alike_however_often_it_is_sent(before, last, monkeypatch):
+    monkeypatch.setattr(link, "_heads", {})
+    words = ("EVALSHA", *before, last)
+    anew = link._packed_anew(words)
+    other = link._packed_anew(("EVALSHA", *before, "other"))
+    assert [packed(words), packed(("EVALSHA", *before, "other")), packed(words)] == [anew, other, anew]
+
+
+def test_the_beginning_of_a_command_is_kept_for_a_while_and_no_secret(server, pool_name, monkeypatch):
+    monkeypatch.setattr(link, "_heads", {})
+    pool = AccountPool([Account("a", "hunter2")], name=pool_name, redis=server.url)
+    pool.acquire_account().set_password("hunter3")
+    assert link._heads
+    assert "hunter" not in repr(link._heads)
+    for number in range(3 * link._MOST_HEADS):
+        packed(("EVALSHA", str(number), "token"))
+    assert 0 < len(link._heads) <= link._MOST_HEADS
+
+
 def test_every_word_that_is_sent_is_a_text(server, pool_name, monkeypatch):
     """hiredis would print a number, and fall over a handler that raises meanwhile (Ctrl-C): the process would crash."""
     sent = []

@@ -81,19 +81,19 @@ class Request:
         return json.dumps(wanted, ensure_ascii=False) if wanted else ""
 
     def words(self, presence: str, stamp: Argument = "", *, wait: bool = True) -> tuple[Argument, ...]:
-        """What the acquire script is told; most requests want nothing that is told by its last words.
+        """What the acquire script is told; most requests want nothing special, and what would say so is left out.
 
         Args:
             presence: for how many milliseconds it counts as one that waits.
             stamp: what the script gave it when it began to wait.
             wait: whether it waits if it cannot be served at once.
         """
-        few = (self.token, self.owner, str(milliseconds(self.ttl)), presence)
-        others = (
+        usual = (self.owner, str(milliseconds(self.ttl)), presence)
+        special = (
             self.want, "" if wait else "0", "" if self.box == self.token else self.box,
             str(int(self.priority * AGING * 1_000_000)) if self.priority else "", stamp, self.options,
         )  # fmt: skip
-        return few + others if any(others) else few
+        return (*usual, *special, self.token) if any(special) else (*usual, self.token)
 
     def __str__(self) -> str:
         if self.account:

@@ -230,7 +230,7 @@ MUTANTS = [
     mutant(
         "do not tell the server its scripts again",
         "tests/faults/test_servers.py::test_a_server_that_forgets_its_scripts_is_told_them_again",
-        ("redispool/drivers.py", ' send("EVAL", command.script.text', ' send("EVALSHA", command.script.sha'),
+        ("redispool/drivers.py", ' send("EVAL", call.script.text', ' send("EVALSHA", call.script.sha'),
     ),
     mutant(
         "believe a mailed lease as long as a clock that was set says",

@@ -99,8 +99,8 @@ class Chaos:
         options = '{"count":2}' if actor.count == 2 else ""
         owner = f"o{len(actor.token) + int(actor.token[1:]) % 3}"  # the same each time
         reply = self.call(
-            scripts.ACQUIRE, actor.token, owner, 60_000, 60_000, actor.want, "" if wait else "0",
-            "", priority, actor.stamp, options,
+            scripts.ACQUIRE, owner, 60_000, 60_000, actor.want, "" if wait else "0",
+            "", priority, actor.stamp, options, actor.token,
             twice=not self.some_need_no_lock(),
         )  # fmt: skip
         if reply[0] == b"choose":

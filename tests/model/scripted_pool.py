@@ -48,8 +48,8 @@ class ScriptedPool:
 
     def acquire(self, asked: Request, *, wait: bool, presence: int, priority: int, stamp: bool) -> Answer:
         kind, *rest = self.call(
-            scripts.ACQUIRE, asked.token, asked.owner, asked.ttl * TICK, presence * TICK, asked.want,
-            "" if wait else "0", "", priority * 60_000_000, f"{self.stamps[asked.token]:.0f}" if stamp else "", "",
+            scripts.ACQUIRE, asked.owner, asked.ttl * TICK, presence * TICK, asked.want, "" if wait else "0", "",
+            priority * 60_000_000, f"{self.stamps[asked.token]:.0f}" if stamp else "", "", asked.token,
         )  # fmt: skip
         if kind == b"granted":
             return letter(rest[1])

@@ -30,8 +30,8 @@ class ScriptedRules(ScriptedPool):
             ask.count, tuple(sorted(ask.exclude)), ask.prefer, ask.patient,
         )  # fmt: skip
         kind, *rest = self.call(
-            scripts.ACQUIRE, ask.token, ask.owner, ask.ttl * TICK, presence * TICK, request.want, "" if waits else "0",
-            "", ask.priority * 60_000_000, f"{self.stamps[ask.token]:.0f}" if stamp else "", request.options,
+            scripts.ACQUIRE, ask.owner, ask.ttl * TICK, presence * TICK, request.want, "" if waits else "0",
+            "", ask.priority * 60_000_000, f"{self.stamps[ask.token]:.0f}" if stamp else "", request.options, ask.token,
         )  # fmt: skip
         if kind == b"granted":
             return ("granted", *(letter(grant)[1] for grant in rest[1:])), -1

@@ -40,13 +40,13 @@ def test_the_request_is_written_out_in_whole_milliseconds_and_microseconds(stage
     request = Request(token="t", box="b", owner="me", ttl=0.0501, account="a1", priority=2)
     stage.play(stage.leases.acquire(request, None), ("acquire", granted()))
     arguments = stage.commands[0].arguments[2:]
-    assert arguments == ("t", "me", "51", str(milliseconds(3 * SLICE)), "a1", "", "b", "120000000", "", "")
+    assert arguments == ("me", "51", str(milliseconds(3 * SLICE)), "a1", "", "b", "120000000", "", "", "t")
 
 
 def test_a_request_for_nothing_special_is_written_out_in_few_words(stage):
     request = Request(token="t", box="t", owner="me", ttl=60.0)
     stage.play(stage.leases.acquire(request, None), ("acquire", granted()))
-    assert stage.commands[0].arguments[2:] == ("t", "me", "60000", str(milliseconds(3 * SLICE)))
+    assert stage.commands[0].arguments[2:] == ("me", "60000", str(milliseconds(3 * SLICE)), "t")
 
 
 def test_its_block_names_its_own_mailbox_and_token(stage):
@@ -68,7 +68,7 @@ def test_every_further_poll_is_the_same_request_with_the_stamp_that_keeps_its_pl
         ("acquire", waiting(stamp=b"17")), ("block", None), ("acquire", waiting(stamp=b"17")), ("block", mail()),
     )  # fmt: skip
     first, second = (command.arguments for command in stage.commands if isinstance(command, Call))
-    assert second[2:] == (*first[2:], "", "", "", "", b"17", "")
+    assert second[2:] == (*first[2:-1], "", "", "", "", b"17", "", "t")
 
 
 def test_types_are_checked_until_a_script_has_gone_through_and_no_longer(stage):
@@ -141,7 +141,7 @@ def test_without_waiting_it_asks_exactly_once(stage):
     with pytest.raises(AcquireTimeout, match="0 seconds"):
         stage.play(stage.leases.acquire(ANY, 0.0), ("acquire", [b"busy", 0]))
     assert stage.asked == ["acquire"]
-    assert stage.commands[0].arguments[7] == "0"  # do not wait
+    assert stage.commands[0].arguments[6] == "0"  # do not wait
 
 
 def test_without_waiting_it_asks_again_while_the_server_has_more_to_reclaim(stage):

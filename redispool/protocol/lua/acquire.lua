@@ -2,15 +2,15 @@
 -- Returns {'granted', now, grant, ...} | {'waiting', stamp, rank, ms to the next end, now, 1: look again then} | {'busy', 1: ask again} | {'empty'} | {'unknown'}
 -- | {'exhausted'}: all is quarantined | {'choose'}: the labels were never asked for, see choose.lua | {'too many', how many there can be}
 -- | {'sealed', the keys that there are}: the caller lacks one, and has changed nothing.
--- ARGV[3] token, [4] owner, [5] ttl ms, [6] presence ms; the others are '' for most who ask, and not sent where all are:
--- [7] what is wanted, [8] '0': do not wait, [9] a mailbox that is not its own, [10] microseconds that its priority puts it ahead,
--- [11] its stamp, if it waited before, [12] options (see shared/requests.lua)
+-- ARGV[3] owner, [4] ttl ms, [5] presence ms; the others only where they are not all '', as they are for most who ask:
+-- [6] what is wanted, [7] '0': do not wait, [8] a mailbox that is not its own, [9] microseconds that its priority puts it ahead,
+-- [10] its stamp, if it waited before, [11] options (see shared/requests.lua); the last: token
 --@include sealing
 if sealed and lacks_key() then return {'sealed', sealed} end
 --@include leasing
-local TOKEN, ASKER, TTL, PRESENCE = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local ASKER, TTL, PRESENCE, TOKEN = ARGV[3], ARGV[4], ARGV[5], ARGV[#ARGV]
 local WANT, WAIT, BOX, AHEAD, STAMP, OPTIONS = '', true, '', '', '', ''
-if ARGV[7] then WANT, WAIT, BOX, AHEAD, STAMP, OPTIONS = ARGV[7], ARGV[8] ~= '0', ARGV[9], ARGV[10], ARGV[11], ARGV[12] end
+if #ARGV > 6 then WANT, WAIT, BOX, AHEAD, STAMP, OPTIONS = ARGV[6], ARGV[7] ~= '0', ARGV[8], ARGV[9], ARGV[10], ARGV[11] end
 -- The common cases first, before all that the others need is even defined: who asks for the first time for the next in turn,
 -- in a pool of simple accounts where nothing has expired, gets it if nobody waits, or is the next to wait.
 local is_plain = not extras and WANT == '' and STAMP == '' and OPTIONS == ''
