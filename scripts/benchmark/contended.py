@@ -16,7 +16,7 @@ from benchmark.peers import (
     REDIS_PY_LOCK,
     REDISPOOL,
     TWO_SCRIPTS,
-    in_turn,
+    shuffled,
 )
 from benchmark.report import Figure, Target, figure, jain, percentile
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from benchmark.settings import Settings
 
 _TRIPS = 100
+_WARM_UP = 3  # turns
 _TARGETS = {PYTHON_REDIS_LOCK: Target(1.5), PY_REDIS_SEMAPHORE: Target(4), REDIS_PY_LOCK: Target(13)}
 _BLOCKING = (REDISPOOL, PYTHON_REDIS_LOCK, PY_REDIS_SEMAPHORE)  # the others poll: they hand nothing over
 
@@ -54,7 +55,8 @@ def _quotas(crew: Crew, settings: Settings, processes: int) -> list[Figure]:
     """
     rates = defaultdict(list)
     for number in range(settings.contended_rounds):
-        for peer in in_turn(CONTENDED, number):
+        for peer in shuffled(CONTENDED, number):
+            crew.work(Job(peer, settings.contenders, cycles=_WARM_UP))
             rates[peer].append(rate(crew.work(Job(peer, settings.contenders, cycles=settings.quota))))
     spread = f"{processes} process{'' if processes == 1 else 'es'}"
     group = f"{settings.contenders} contenders in {spread}, {settings.quota} turns each: speed against"
@@ -72,7 +74,7 @@ def _flat_out(crew: Crew, settings: Settings) -> list[Figure]:
     """All take as many turns as they can get; a lock that lets its last holder in again is fast, and unfair."""
     rates, changed = defaultdict(list), defaultdict(list)
     for number in range(settings.flat_out_rounds):
-        for peer in in_turn(CONTENDED, number):
+        for peer in shuffled(CONTENDED, number):
             turns = crew.work(Job(peer, settings.contenders, seconds=settings.flat_out_seconds))
             rates[peer].append(rate(turns))
             changed[peer].append(sum(one.contender != next_.contender for one, next_ in pairwise(turns)) / len(turns))
@@ -128,7 +130,7 @@ def _watch(crew: Crew, settings: Settings, peer: Peer) -> Handoff:
 def _handoffs(crew: Crew, settings: Settings) -> list[Figure]:
     watched = defaultdict(list)
     for number in range(settings.handoff_rounds):
-        for peer in in_turn(_BLOCKING, number):
+        for peer in shuffled(_BLOCKING, number):
             watched[peer].append(_watch(crew, settings, peer))
 
     def figures(group: str, attribute: str, target: Target | None, peers: tuple[Peer, ...] = _BLOCKING) -> list[Figure]:

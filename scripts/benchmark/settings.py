@@ -17,7 +17,7 @@ class Settings:
         contenders: clients that contend for one account, each a process of its own
         spreads: or spread over so many processes, in which they are threads.
         contended_rounds: how often all peers contend.
-        quota: turns that each contender has to take in one round.
+        quota: turns that each contender has to take in one round, so many that how they start and end decides little.
         flat_out_rounds: how often they take as many turns as they can get,
         flat_out_seconds: and for how long, per peer and round.
         waiters: contenders while the hand-off to one of them at rest is measured; threads of those processes.
@@ -60,7 +60,7 @@ class Settings:
     contenders: int = 16
     spreads: tuple[int, ...] = (16, 4, 1)
     contended_rounds: int = 3
-    quota: int = 10
+    quota: int = 25
     flat_out_rounds: int = 2
     flat_out_seconds: float = 0.8
     waiters: int = 64

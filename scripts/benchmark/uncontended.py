@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import redis
 
-from benchmark.peers import REDIS_PY_LOCK, REDISPOOL, TWO_SCRIPTS, UNCONTENDED, Peer, in_turn
+from benchmark.peers import REDIS_PY_LOCK, REDISPOOL, TWO_SCRIPTS, UNCONTENDED, Peer, shuffled
 from benchmark.report import Figure, Target, figure
 from benchmark.server import Counters
 
@@ -62,7 +62,7 @@ def measure(settings: Settings) -> list[Figure]:
         for contender in contenders.values():
             _sample(contender, _WARM_UP, observer)
         for round_number in range(settings.rounds):
-            for peer in in_turn(UNCONTENDED, round_number):
+            for peer in shuffled(UNCONTENDED, round_number):
                 samples[peer].append(_sample(contenders[peer], settings.cycles, observer))
         traffic = _traffic(contenders[REDISPOOL], settings.cycles, observer)
     speed = [
