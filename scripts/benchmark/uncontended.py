@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from benchmark.peers import Contender
     from benchmark.settings import Settings
 
-_WARM_UP = 50  # cycles
+_WARM_UP = 20  # cycles
 _TARGETS = {REDIS_PY_LOCK: Target(1.0), TWO_SCRIPTS: Target(0.85)}
 
 
@@ -37,6 +37,9 @@ Samples: TypeAlias = dict[Peer, list[Sample]]
 
 
 def _sample(contender: Contender, cycles: int, observer: redis.Redis) -> Sample:
+    for _ in range(_WARM_UP):  # another peer was on turn before
+        contender.acquire()
+        contender.release()
     before = Counters.read(observer)
     cpu, wall = time.process_time(), time.perf_counter()
     for _ in range(cycles):
@@ -59,8 +62,6 @@ def measure(settings: Settings) -> list[Figure]:
     contenders = {peer: peer.open(settings.url, f"{settings.prefix}:uncontended") for peer in UNCONTENDED}
     samples: Samples = defaultdict(list)
     with redis.Redis.from_url(settings.url) as observer:
-        for contender in contenders.values():
-            _sample(contender, _WARM_UP, observer)
         for round_number in range(settings.rounds):
             for peer in shuffled(UNCONTENDED, round_number):
                 samples[peer].append(_sample(contenders[peer], settings.cycles, observer))
