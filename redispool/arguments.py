@@ -36,7 +36,7 @@ def check_name(what: str, value: Any, limit: int, forbidden: str = "") -> str:
         bad = [c for c in value if c in forbidden or unicodedata.category(c) == "Cc"]
         if bad:
             raise ConfigError(f"{what} {value!r} must not contain {bad[0]!r}")
-    return value
+    return str.__str__(value)  # a member of an enumeration would be printed by its name
 
 
 def check_pool_name(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -26,7 +27,6 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from redispool import identity
 from redispool.errors import ProtocolMismatch, ReplicationError
 from redispool.link import Link, open_link
 from redispool.protocol.commands import (
@@ -146,7 +146,7 @@ class Wire:
         # asked once, as it takes its time: the bases of redis-py's class are protocols
         self._cluster = client if isinstance(client, redis.RedisCluster) else None
         self._idle: list[tuple[Link, float]] = []  # and since when
-        self._pid = identity.pid
+        self._pid = os.getpid()
         self._nodes: dict[str, Wire] = {}  # of a cluster, by name, for what must be sent over one connection
 
     def perform(self, command: Command) -> Any:
@@ -248,8 +248,8 @@ class Wire:
 
     def _link(self) -> Link:
         """An idle link, or a new one; redis-py's own pool would take ten times as long."""
-        if self._pid != identity.pid:
-            self._idle, self._pid = [], identity.pid  # after a fork, they are the parent's
+        if self._pid != os.getpid():
+            self._idle, self._pid = [], os.getpid()  # after a fork, they are the parent's
         try:
             link, since = self._idle.pop()
         except IndexError:

@@ -16,29 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
 _HOST = re.sub(r"[^\w.-]", "-", socket.gethostname())[:64] or "host"
-pid = os.getpid()  # this process's, also after a fork; asking the system takes its time
-_process = f"{_HOST}:{pid}"
+_process = f"{_HOST}:{os.getpid()}"
 _counter = itertools.count(1)
 _numbers: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 _numbers_of_values: dict[Hashable, int] = {}
 _numbers_by_id: dict[int, tuple[int, Any]] = {}
 
 
-class _Thread(threading.local):
-    """The calling thread's name, which would take a system call each time."""
-
-    def __init__(self) -> None:
-        self.name = f"{_process}:{threading.get_native_id()}"
-
-
-_thread = _Thread()
-
-
 def _after_fork() -> None:
-    global pid, _process, _thread  # noqa: PLW0603
-    pid = os.getpid()
-    _process = f"{_HOST}:{pid}"
-    _thread = _Thread()
+    global _process  # noqa: PLW0603
+    _process = f"{_HOST}:{os.getpid()}"
 
 
 os.register_at_fork(after_in_child=_after_fork)
@@ -66,7 +53,7 @@ def owner_name(owner: Any) -> str:
         owner: the owner as the caller gave it; None for the calling thread.
     """
     if owner is None:
-        return _thread.name
+        return f"{_process}:{threading.get_native_id()}"
     if isinstance(owner, str):
         return check_name("the owner", owner, MAX_OWNER)
     return f"{_process}:{type(owner).__name__}-{_number(owner)}"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from redispool import identity
 from redispool.account import Account
 from redispool.events import Event
 
@@ -124,7 +124,7 @@ class Handle(Account):
 
     def __del__(self) -> None:
         lease = getattr(self, "_lease", None)
-        if lease is None or lease.released or lease.pid != identity.pid:  # a forked child's copies are the parent's
+        if lease is None or lease.released or lease.pid != os.getpid():  # a forked child's copies are the parent's
             return
         lease.dropped = lease.failed = True
         if not lease.anchored:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from redispool.protocol.commands import Argument
 
 _CHUNK = 65536  # bytes
-_MOST_WORDS = 16  # of a command whose head is kept
-_MOST_HEADS = 128
+_MOST_WORDS = 10  # of a command whose beginning is kept: who wants nothing special sends no more
+_MOST_HEADS = 1024  # there is one for each owner
 _heads: dict[tuple[Argument, ...], str] = {}
 _PATIENCE = 5.0  # seconds without an answer after which a connection is given up, if it has no such limit itself
 _NOT_YET = object()  # that a reply has not come whole
@@ -37,7 +37,7 @@ def packed(words: tuple[Argument, ...]) -> bytes:
     if words[0] != "EVALSHA" or len(words) > _MOST_WORDS:
         return _packed_anew(words)
     head, last = _heads.get(words[:-1]) or _new_head(words[:-1]), words[-1]
-    if head == "" or not isinstance(last, str) or not last.isascii():
+    if head == "" or type(last) is not str or not last.isascii():
         return _packed_anew(words)
     return f"{head}${len(last)}\r\n{last}\r\n".encode()
 
@@ -51,8 +51,8 @@ def _packed_anew(words: tuple[Argument, ...]) -> bytes:
 
 
 def _new_head(words: tuple[Argument, ...]) -> str:
-    """The beginning of a command, for one more word; '' if it has words in bytes, as what is secret has."""
-    if not all(isinstance(word, str) for word in words):
+    """The beginning of a command, for one more word; '' where there are not texts alone: what is secret is in bytes."""
+    if any(type(word) is not str for word in words):
         return ""
     if len(_heads) >= _MOST_HEADS:
         _heads.clear()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from redispool import identity
 from redispool.arguments import MAX_PRIORITY, check_seconds, check_ttl, check_whole
 from redispool.errors import ConfigError, LeaseLost, NotHeld
 from redispool.identity import new_token, owner_name, prefix_of
@@ -205,7 +205,7 @@ class Operations(Roster[H]):
             account._lease = None  # noqa: SLF001
             return
         account._lease = lease = Lease(  # noqa: SLF001
-            grant, request.owner, request.ttl, identity.pid, home
+            grant, request.owner, request.ttl, os.getpid(), home
         )
         lease.anchored = anchored
         lease.cleans = request.choice == CLEANUP
@@ -241,7 +241,7 @@ class Operations(Roster[H]):
         """Release a lease. Raises LeaseLost if it was over before."""
         if lease.released:
             raise NotHeld(f"account {lease.account!r} was released already")
-        if lease.pid != identity.pid:
+        if lease.pid != os.getpid():
             raise _not_ours(lease)
         self._keeper().forget(lease)
         try:
@@ -296,7 +296,7 @@ class Operations(Roster[H]):
     def renew_lease(self, lease: Lease, ttl: Any) -> Flow[None]:
         """Renew one lease. Raises LeaseLost if it is over, NotHeld if it is the process's from which we were forked."""
         seconds = check_ttl(ttl)
-        if lease.pid != identity.pid:
+        if lease.pid != os.getpid():
             raise _not_ours(lease)
         patience = max(min(self.flows.channel.patience, lease.valid_until - time.monotonic()), 0.0)
         lost = [lease] if lease.released else (yield from self.renew([lease], seconds, patience))

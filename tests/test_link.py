@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+from enum import Enum
 
 import pytest
 import redis
@@ -47,6 +48,18 @@ def test_a_script_is_packed_alike_however_often_it_is_sent(before, last, monkeyp
     anew = link._packed_anew(words)
     other = link._packed_anew(("EVALSHA", *before, "other"))
     assert [packed(words), packed(("EVALSHA", *before, "other")), packed(words)] == [anew, other, anew]
+
+
+class Word(str, Enum):  # noqa: UP042 - a StrEnum would be printed as what it stands for
+    """A text that is printed otherwise."""
+
+    LONG = "x"
+
+
+@pytest.mark.parametrize("words", [("EVALSHA", "k", Word.LONG), ("EVALSHA", Word.LONG, "k"), (Word.LONG, "k")])
+def test_a_text_of_another_class_is_sent_as_what_it_stands_for(words):
+    plain = tuple(str.__str__(word) for word in words)
+    assert [packed(words), packed(plain), packed(words)] == [packed(plain)] * 3
 
 
 def test_the_beginning_of_a_command_is_kept_for_a_while_and_no_secret(server, pool_name, monkeypatch):

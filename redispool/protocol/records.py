@@ -78,7 +78,7 @@ def decode(name: str, record: bytes, seal: Seal | None, pool: str, kind: type[A]
         ProtocolMismatch: the record is none of ours.
     """
     account = kind.__new__(kind)
-    known = _remembered.get((name, record))
+    known = _remembered.get((name, record)) if len(record) <= _LONGEST_REMEMBERED else None
     if known is not None:
         account.__dict__ = {**known, "labels": {}}
         return account

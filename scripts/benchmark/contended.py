@@ -54,8 +54,8 @@ def _quotas(crew: Crew, settings: Settings, processes: int) -> list[Figure]:
     peer's processes compete for the machine's cores.
     """
     rates = defaultdict(list)
-    for number in range(settings.contended_rounds):
-        for peer in shuffled(CONTENDED, number):
+    for _ in range(settings.contended_rounds):
+        for peer in shuffled(CONTENDED):
             crew.work(Job(peer, settings.contenders, cycles=_WARM_UP))
             rates[peer].append(rate(crew.work(Job(peer, settings.contenders, cycles=settings.quota))))
     spread = f"{processes} process{'' if processes == 1 else 'es'}"
@@ -73,8 +73,8 @@ def _quotas(crew: Crew, settings: Settings, processes: int) -> list[Figure]:
 def _flat_out(crew: Crew, settings: Settings) -> list[Figure]:
     """All take as many turns as they can get; a lock that lets its last holder in again is fast, and unfair."""
     rates, changed = defaultdict(list), defaultdict(list)
-    for number in range(settings.flat_out_rounds):
-        for peer in shuffled(CONTENDED, number):
+    for _ in range(settings.flat_out_rounds):
+        for peer in shuffled(CONTENDED):
             turns = crew.work(Job(peer, settings.contenders, seconds=settings.flat_out_seconds))
             rates[peer].append(rate(turns))
             changed[peer].append(sum(one.contender != next_.contender for one, next_ in pairwise(turns)) / len(turns))
@@ -129,8 +129,8 @@ def _watch(crew: Crew, settings: Settings, peer: Peer) -> Handoff:
 
 def _handoffs(crew: Crew, settings: Settings) -> list[Figure]:
     watched = defaultdict(list)
-    for number in range(settings.handoff_rounds):
-        for peer in shuffled(_BLOCKING, number):
+    for _ in range(settings.handoff_rounds):
+        for peer in shuffled(_BLOCKING):
             watched[peer].append(_watch(crew, settings, peer))
 
     def figures(group: str, attribute: str, target: Target | None, peers: tuple[Peer, ...] = _BLOCKING) -> list[Figure]:

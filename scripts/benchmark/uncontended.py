@@ -62,8 +62,8 @@ def measure(settings: Settings) -> list[Figure]:
     contenders = {peer: peer.open(settings.url, f"{settings.prefix}:uncontended") for peer in UNCONTENDED}
     samples: Samples = defaultdict(list)
     with redis.Redis.from_url(settings.url) as observer:
-        for round_number in range(settings.rounds):
-            for peer in shuffled(UNCONTENDED, round_number):
+        for _ in range(settings.rounds):
+            for peer in shuffled(UNCONTENDED):
                 samples[peer].append(_sample(contenders[peer], settings.cycles, observer))
         traffic = _traffic(contenders[REDISPOOL], settings.cycles, observer)
     speed = [

@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 import pytest
 
 from redispool import Account, AccountExists, AcquireTimeout, ConfigError, PrivateKey, UnknownAccount
 from tests.conftest import wait_until
+
+
+class Login(str, Enum):  # noqa: UP042 - a StrEnum is printed as what it stands for, this is not
+    """Names as many write them down."""
+
+    ADA = "ada-lovelace"
+    ALICE = "alice"
+
+
+def test_a_member_of_an_enumeration_is_the_text_that_it_stands_for(make_pool):
+    pool = make_pool([Account(Login.ADA, Login.ALICE), Account(Login.ALICE)])
+    for _ in range(2):  # the second time, what is sent is known
+        assert pool.has_account(Login.ADA)
+        with pool.lease(Login.ALICE, owner=Login.ADA) as account:
+            assert (account.name, account.lease.owner) == ("alice", "ada-lovelace")
+        with pool.lease("ada-lovelace") as account:
+            assert account.password == "alice"
+    pool.remove_account(Login.ADA)
+    assert [account.name for account in pool] == ["alice"]
 
 
 def test_adding_is_idempotent_and_updates_the_credentials(make_pool):
