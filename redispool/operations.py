@@ -188,7 +188,7 @@ class Operations(Roster[H]):
 
     def _handle(self, grant: Grant, request: Request, owner: Any) -> H:
         handle = decode(grant.account, grant.record, self._seal, self._keys.pool, self._handle_type)
-        member = self._members.get(grant.account)
+        member = self._members.get(grant.account) if self._members else None  # most workers know none
         if member is not None:
             handle._events = member.events  # noqa: SLF001 - a handle is an account of this pool
         self._settle(handle, grant, request, anchored=owner is not None or member is not None)

@@ -49,24 +49,34 @@ class Channel:
         self, command: Call | Plain, deadline: float | None = None, patience: float | None = None
     ) -> Flow[tuple[float, Any]]:
         """When it was asked, and the reply; rides out an outage until the deadline, or as long as patience lasts."""
+        asked = self.clock()
+        try:
+            reply = yield command
+        except Unavailable as outage:
+            asked, reply = yield from self._ride_out(command, outage, asked, deadline, patience)
+        self.contacted = True
+        return asked, reply
+
+    def _ride_out(
+        self, command: Call | Plain, outage: Unavailable, asked: float, deadline: float | None, patience: float | None
+    ) -> Flow[tuple[float, Any]]:
+        """Ask again what was asked then and met an outage, until it is over; when it was asked, and the reply."""
+        if deadline is None:
+            deadline = asked + (self.patience if patience is None else patience)
         delay = _FIRST_DELAY
         while True:
+            self.unanswered += 1
+            self.contacted = self.contacted or isinstance(outage, Unanswered | Unreplicated)
+            now = self.clock()
+            if not self.contacted or now >= deadline:
+                raise outage.cause from None
+            yield Pause(min(delay * chance.uniform(0.5, 1.0), max(deadline - now, 0.001)))  # jitter
+            delay = min(delay * 2, _LONGEST_DELAY)
             asked = self.clock()
             try:
-                reply = yield command
-            except Unavailable as outage:
-                self.unanswered += 1
-                self.contacted = self.contacted or isinstance(outage, Unanswered | Unreplicated)
-                now = self.clock()
-                if deadline is None:
-                    deadline = asked + (self.patience if patience is None else patience)
-                if not self.contacted or now >= deadline:
-                    raise outage.cause from None
-                yield Pause(min(delay * chance.uniform(0.5, 1.0), max(deadline - now, 0.001)))  # jitter
-                delay = min(delay * 2, _LONGEST_DELAY)
-            else:
-                self.contacted = True
-                return asked, reply
+                return asked, (yield command)
+            except Unavailable as error:
+                outage = error
 
 
 class PoolChannel(Channel):
@@ -135,7 +145,12 @@ class PoolChannel(Channel):
             opening += "\n" + self.caller()
         replication = self.replication if durable else None
         command = Call(script, self._meta, (scripts.PROTOCOL_VERSION, opening, *arguments), replication)
-        asked, reply = yield from self.send(command, deadline, patience)
+        asked = self.clock()
+        try:  # as `send` does, without its frame: that is on the way of each acquisition
+            reply = yield command
+        except Unavailable as outage:
+            asked, reply = yield from self._ride_out(command, outage, asked, deadline, patience)
+        self.contacted = True
         if reply and reply[0] in _REFUSALS:
             raise self._refused(*reply)
         self._checked = True
