@@ -14,6 +14,7 @@ from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.exceptions import ResponseError
 
 from redispool.drivers import as_sent, confirmation, translated, unanswered, unconfirmed
+from redispool.link import packed
 from redispool.protocol.commands import Unavailable
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ class Caller:
 async def _converse(connection: AbstractConnection, commands: list[tuple[Argument, ...]]) -> list[Any]:
     await connection.connect()
     try:
-        await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+        await connection.send_packed_command([b"".join(map(packed, commands))], check_health=False)
         return [await _reply(connection) for _ in commands]
     except Exception as error:  # noqa: BLE001 - raised again, as what it means
         raise unanswered(error) from None
