@@ -76,7 +76,7 @@ class Channel:
             try:
                 return asked, (yield command)
             except Unavailable as error:
-                outage = error
+                outage = error.with_traceback(None)  # that holds this frame, and what called it: dropped handles too
 
 
 class PoolChannel(Channel):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 
+from redispool.drivers import run
+from redispool.protocol import scripts
 from redispool.protocol.channel import Channel
-from redispool.protocol.commands import Pause, Plain
+from redispool.protocol.commands import Pause, Plain, Unanswered
 
 from .scripted import Outage, Stage, outage, word
 
@@ -81,6 +86,40 @@ def test_the_cause_comes_out_bare_without_the_flows_own_exception(stage):
     with pytest.raises(Outage) as caught:
         stage.feed(stage.channel.send(PING, patience=0.0), never)
     assert caught.value.__suppress_context__
+
+
+class Handle:
+    """What a flow gives to its caller, who drops it."""
+
+
+class Failing:
+    """A wire that meets so many outages before it carries anything."""
+
+    def __init__(self, outages: int) -> None:
+        self.outages = outages
+
+    def perform(self, command):
+        if isinstance(command, Pause):
+            return None
+        self.outages -= 1
+        if self.outages >= 0:
+            raise Unanswered(Outage("gone"))
+        return [b"PONG"]
+
+
+@pytest.mark.parametrize("outages", [0, 1, 2, 5])
+@pytest.mark.parametrize("asking", [lambda channel: channel.send(PING), lambda channel: channel.call(scripts.INSPECT)])
+def test_an_outage_that_is_over_keeps_alive_nothing_that_was_dropped(stage, asking, outages):
+    def flow():
+        yield from asking(stage.channel)
+        return Handle()
+
+    gc.disable()  # which would find it in the end
+    try:
+        handle = weakref.ref(run(flow(), Failing(outages)))
+        assert handle() is None
+    finally:
+        gc.enable()
 
 
 def test_a_channel_without_a_pool_does_the_same():
