@@ -35,10 +35,10 @@ def install(queue: Any, manager: AccountManager) -> None:
         ConfigError: Exscript is missing; it is no queue, or no manager; or the queue has accounts of its own already.
     """
     try:
-        from redispool.integrations.exscript_handler import PipeHandler, Queue  # noqa: PLC0415 - an extra
+        import redispool.integrations.exscript_handler as handling  # noqa: PLC0415 - an extra
     except ImportError:
         raise ConfigError("the integration with Exscript needs it: pip install 'redispool[exscript]'") from None
-    if not isinstance(queue, Queue):
+    if not isinstance(queue, handling.Queue):
         raise ConfigError(f"an Exscript.Queue is needed, not {type(queue).__name__}")
     if not isinstance(manager, AccountManager):
         raise ConfigError(f"an AccountManager of redispool is needed, not {type(manager).__name__}")
@@ -48,9 +48,10 @@ def install(queue: Any, manager: AccountManager) -> None:
         return
     if not isinstance(present, AccountManager) and (present.pools or present.default_pool.n_accounts()):
         raise ConfigError("the queue has accounts of its own already; install the manager first, then add them")
-    accounts = QueueAccounts(queue, manager, PipeHandler)
+    accounts = QueueAccounts(queue, manager, handling)
     queue.account_manager = accounts
     queue._create_pipe = accounts.create_pipe  # noqa: SLF001 - what Exscript asks for each job's pipe
+    accounts.watch_processes()
     queue.workqueue.job_init_event.listen(accounts.on_job_init)
     queue.workqueue.job_started_event.listen(accounts.on_job_started)
     accounts.adopt_running_jobs()
@@ -74,13 +75,14 @@ class QueueAccounts:
     Args:
         queue: the queue.
         manager: chooses the accounts.
-        handler_type: the class that answers the requests of one job.
+        handling: the module of what answers the requests of one job.
     """
 
-    def __init__(self, queue: Any, manager: AccountManager, handler_type: Any) -> None:
+    def __init__(self, queue: Any, manager: AccountManager, handling: Any) -> None:
         self.manager = manager
         self._queue = weakref.ref(queue)
-        self._handler_type = handler_type
+        self._handler_type = handling.PipeHandler
+        self._process_types = {handling.Process: handling.JobProcess}
         self._new: dict[int, Any] = {}  # by the id of the pipe: the handlers whose jobs are just being made
         self._of_jobs: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()  # by the id of the job
 
@@ -150,6 +152,12 @@ class QueueAccounts:
         handler.job = job
         self._of_jobs[job.id] = handler
 
+    def watch_processes(self) -> None:
+        """Have the processes of jobs be of a class that can be told of their end, from now on and after a restart."""
+        queue: Any = self._queue()
+        for maker in (queue.workqueue, queue.workqueue.main_loop):
+            maker.job_cls = self._process_types.get(maker.job_cls, maker.job_cls)
+
     def adopt_running_jobs(self) -> None:
         """Serve the jobs that began before; they hold nothing, for the queue had no accounts."""
         queue: Any = self._queue()
@@ -161,6 +169,8 @@ class QueueAccounts:
                 adopted = self._handler_type.adopt(handler, self, job)
                 if job is not None:
                     self._join(adopted, job)
+                    if type(job.child) in self._process_types:
+                        job.child.__class__ = self._process_types[type(job.child)]
                     adopted.watch()
 
 

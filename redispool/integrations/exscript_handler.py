@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import encodings.idna  # noqa: F401 - else sockets import it later, and a job forked in that instant hangs at its own
 import logging
-import multiprocessing
 import os
 import threading
 import time
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 from Exscript.queue import Queue, _call_logger, _PipeHandler  # type: ignore[import-untyped]
+from Exscript.workqueue.job import Process  # type: ignore[import-untyped]
 
 from redispool.account import Account, hash_of_name
 from redispool.drivers import Interrupted, interruptible
@@ -23,18 +23,52 @@ from redispool.private_key import PrivateKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from multiprocessing.connection import Connection
     from typing import Self
 
     from redispool.integrations.exscript import QueueAccounts
     from redispool.lease import Lease
 
-__all__ = ["PipeHandler", "Queue"]
+__all__ = ["JobProcess", "PipeHandler", "Process", "Queue"]
 
 log = logging.getLogger("redispool")
 
 
 class JobProcessDied(RedispoolError):  # noqa: N818
     """The process of a job ended without a word."""
+
+
+class JobProcess(Process):  # type: ignore[misc]
+    """Exscript's own, which may be told of its end by somebody else, until Exscript has its result."""
+
+    _has_result = False
+    _turn = threading.Lock()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for the end; Exscript does so when it has the result, and then closes the pipe that it came by."""
+        with self._turn:
+            self._has_result = True
+        super().join(timeout)
+
+    def wait(self) -> None:
+        """Wait for the end, with no result yet."""
+        super().join()
+
+    def fail(self, renew_pipe: Callable[[], Connection]) -> None:
+        """Tell Exscript in the place of a process that was killed; without a result it would wait for ever.
+
+        Args:
+            renew_pipe: makes another pipe for the requests of the next attempt, which must not take for its own an
+                answer that the dead has not read.
+        """
+        with self._turn:
+            if self._has_result:
+                return
+            spoilt, self.data["pipe"] = self.data["pipe"], renew_pipe()
+            spoilt.close()
+            error = JobProcessDied(f"the process of job {self.name!r} ended with exit code {self.exitcode}")
+            with suppress(OSError):  # a job that was adopted as it ended, which Exscript had joined before
+                self.pipe.send((JobProcessDied, error, f"{error}\n"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,6 +143,7 @@ class PipeHandler(_PipeHandler):  # type: ignore[misc]
         self._attempt: _Attempt | None = None
         self._lock = threading.Lock()  # of the attempt and the loans
         self._loans: list[_Loan] = []
+        self._returning = threading.Lock()
 
     # -- requests ------------------------------------------------------------------------------------------------
 
@@ -194,14 +229,15 @@ class PipeHandler(_PipeHandler):  # type: ignore[misc]
 
     def give_back(self, attempt: Any = None) -> int:
         """Release all that the job holds, or that one attempt at it does; how many accounts that was."""
-        with self._lock:
-            loans = [loan for loan in self._loans if attempt in (None, loan.attempt)]
-            self._loans = [loan for loan in self._loans if loan not in loans]
-        for loan in loans:
-            try:
-                _return(loan)
-            except Exception as error:  # noqa: BLE001 - the others must go back as well
-                log.warning("account %r of a job comes back by its TTL: %s", loan.account.get_name(), error)
+        with self._returning:  # who finds nothing left to release may say that all is released
+            with self._lock:
+                loans = [loan for loan in self._loans if attempt in (None, loan.attempt)]
+                self._loans = [loan for loan in self._loans if loan not in loans]
+            for loan in loans:
+                try:
+                    _return(loan)
+                except Exception as error:  # noqa: BLE001 - the others must go back as well
+                    log.warning("account %r of a job comes back by its TTL: %s", loan.account.get_name(), error)
         return len(loans)
 
     # -- the job's process ---------------------------------------------------------------------------------------
@@ -215,7 +251,7 @@ class PipeHandler(_PipeHandler):  # type: ignore[misc]
         with self._lock:
             if self._attempt is None or self._attempt.child is not child:
                 self._attempt = _Attempt(child)
-                if isinstance(child, multiprocessing.Process):
+                if isinstance(child, JobProcess):
                     arguments = (self._attempt, self.job.watcher)
                     threading.Thread(target=self._watch, args=arguments, name="redispool-job", daemon=True).start()
             return self._attempt
@@ -227,27 +263,13 @@ class PipeHandler(_PipeHandler):  # type: ignore[misc]
             if not starter.is_alive():
                 return  # it could not be forked
             time.sleep(0.001)
-        child.join()
+        child.wait()
         attempt.gone.set()
         self.give_back(attempt)
         while child.exitcode is None and starter.is_alive():
             time.sleep(0.01)  # another thread, which starts a process, has been told the code, and is about to note it
         if child.exitcode:
-            self._fail(child, starter)
-
-    def _fail(self, child: Any, starter: threading.Thread) -> None:
-        """Tell Exscript in the place of a process that was killed; without a result it would wait for ever."""
-        # an answer that the dead has not read must not be taken for its own by the next attempt
-        spoilt, child.data["pipe"] = child.data["pipe"], self.accm.create_pipe(self.job)
-        spoilt.close()
-        error = JobProcessDied(f"the process of job {child.name!r} ended with exit code {child.exitcode}")
-        with suppress(OSError):  # it had told the result before, and Exscript is done with it
-            child.pipe.send((JobProcessDied, error, f"{error}\n"))
-        starter.join()
-        if (
-            self.job.child is child
-        ):  # there is no other attempt; Exscript may have closed the pipe before it was a new one
-            child.data["pipe"].close()
+            child.fail(lambda: self.accm.create_pipe(self.job))
 
 
 def _return(loan: _Loan) -> None:

@@ -187,8 +187,7 @@ def test_a_job_that_is_killed_after_it_was_done_has_succeeded_and_the_queue_ends
         conn.account_factory(None)
         Finalize(None, os.kill, (os.getpid(), signal.SIGKILL), exitpriority=1)  # when it has told its result
 
-    # of so many jobs that are killed in that very moment, one in about a hundred is still waited for for ever
-    run(queue, [dummy(f"r{number}") for number in range(5)], job)
+    run(queue, [dummy(f"r{number}") for number in range(40)], job)
     assert queue.errors == {}
     assert held(manager.default_pool) == []
 
