@@ -37,6 +37,7 @@ class Snapshot:
     idle: dict[str, list[str]]
     locks: dict[str, str]
     owners: dict[str, set[str]]
+    owners_kept: str
     mailboxes: set[str]
     alive: set[str]  # mailboxes that are read
 
@@ -101,6 +102,7 @@ def snapshot(client: Client, namespace: str, pool: str) -> Snapshot:
             owner: {_text(token) for token in client.smembers(key)}
             for owner, key in _by_index(client, start + "owner:").items()
         },
+        owners_kept=_text(client.hget(start + "meta", "owners") or b""),
         mailboxes=set(_by_index(client, start + "mail:")),
         alive={token for token, until in alone.items() if until > now} | set(_by_index(client, start + "alive:")),
     )
@@ -168,7 +170,10 @@ def _check_seats(shot: Snapshot) -> None:
 def _check_leases(shot: Snapshot, *, strict: bool) -> None:
     assert set(shot.leases) == set(shot.held)
     of_owners = {token: owner for owner, tokens in shot.owners.items() for token in tokens}
-    assert of_owners == {token: owner for token, (_, owner, _) in shot.held.items()}
+    told = {token: owner for token, (_, owner, _) in shot.held.items()}
+    assert of_owners.items() <= told.items(), "an owner is told of a lease that is none"
+    assert shot.owners_kept != "1" or of_owners == told, "an owner is not told of a lease"
+    assert shot.owners_kept or not of_owners, "owners are told of leases though nobody asked"
     for token, (seat, _, _) in shot.held.items():
         if seat in shot.locks:
             assert token in {shot.locks[seat], f"?{seat}"}, f"lock and lease of {seat!r} disagree"

@@ -179,6 +179,16 @@ class PoolChannel(Channel):
             if reply != [b"again"]:
                 return reply
 
+    def call_by_owner(self, script: scripts.Script, *arguments: Argument) -> Flow[list[Any]]:
+        """Run a script that must know what each owner has; the first to ask for it in a pool has that listed."""
+        while True:
+            _, reply = yield from self.call(script, *arguments)
+            if reply != [b"unlisted"]:
+                return reply
+            cursor = None
+            while cursor != b"0":
+                _, (cursor,) = yield from self.call(scripts.ENLIST, cursor or b"0")
+
     def renew_keys(self, needed: bytes) -> None:
         """Get the keys that the pool is sealed with from where ours came from. Raises SealError if there are none."""
         if self.seal is None:

@@ -294,7 +294,7 @@ class LeaseFlows:
         """Release all that an owner holds; how many that was."""
         done: set[bytes] = set()
         while True:
-            _, owned = yield from self.channel.call(scripts.OWNED, owner, str(_OWNED_PAGE))
+            _, *owned = yield from self.channel.call_by_owner(scripts.OWNED, owner, str(_OWNED_PAGE))
             tokens = [token for token in owned if token not in done]  # an index that went astray names some for ever
             if not tokens:
                 return len(done)

@@ -15,7 +15,7 @@ of a pool's keys from the first one, `meta` (see `lua/shared/open.lua`):
 | `NS:{POOL}:lock:SEAT` | string, PX | the holder's token: **the** lock. No lock key, no lease |
 | `NS:{POOL}:leases` | zset | token -> expiry, server ms |
 | `NS:{POOL}:held` | hash | token -> seat, owner, fence, since, purpose |
-| `NS:{POOL}:owner:OWNER` | set | the owner's tokens |
+| `NS:{POOL}:owner:OWNER` | set | the owner's tokens, from the first time that somebody asks for them |
 | `NS:{POOL}:queue`, `:queue:WANT` | zset | waiting tokens by (priority, arrival): for any, one, some labels |
 | `NS:{POOL}:requests` | hash | token -> mailbox, or until when it lives; owner, ttl, since, what is wanted, how |
 | `NS:{POOL}:mail:BOX` | list, PX | the mailbox that acquire blocks on |

@@ -159,7 +159,7 @@ class OversightFlows:
 
     def configure(self, policy: Mapping[str, Any]) -> Flow[Mapping[str, Any]]:
         """Set values of the pool's policy, False for none; all of it."""
-        _, (text,) = yield from self.channel.call(scripts.CONFIGURE, json.dumps(policy))
+        (text,) = yield from self.channel.call_by_owner(scripts.CONFIGURE, json.dumps(policy))
         keys = self.channel.keys  # a pool that has rules is one, though it may have no accounts yet
         yield from self.channel.send(Plain(("SADD", pools_key(keys.namespace), keys.pool)))
         return _read_json(text)

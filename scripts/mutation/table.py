@@ -12,6 +12,7 @@ PROTECTIONS = "tests/model/test_protections.py"
 TURNS = "tests/behaviour/test_turns.py"
 LEASES = "tests/behaviour/test_leases.py"
 WAITING = "tests/behaviour/test_waiting.py"
+OWNERS = "tests/behaviour/test_owners_index.py"
 PROCESSES = "tests/faults/test_processes.py"
 REPLIES = "tests/faults/test_lost_replies.py"
 ACQUIRE = "tests/protocol/test_acquire.py"
@@ -84,6 +85,21 @@ MUTANTS = [
         f"{PROTECTIONS}::test_an_index_that_says_that_a_held_account_has_expired_does_not_free_it",
         (SHARED + "leases.lua", "elseif lock == token or lock and owner == '?' then", "elseif false then"),
         (SHARED + "leases.lua", "      if lock then\n        adopt(seat)\n      else\n", "      do\n"),
+    ),
+    mutant(
+        "go on listing what owners have although the pool was reset",
+        f"{OWNERS}::test_a_pool_that_is_reset_while_it_is_listed_is_listed_anew",
+        (LUA + "enlist.lua", "  cursor, by_owner = '0', '0'", "  by_owner = '0'"),
+    ),
+    mutant(
+        "list what owners have without what is new meanwhile",
+        f"{OWNERS}::test_what_changes_between_two_pages_is_listed_as_well",
+        (SHARED + "held.lua", "  if by_owner then redis.pcall('SADD'", "  if by_owner and KEYS[2] then redis.pcall('SADD'"),
+    ),
+    mutant(
+        "limit what an owner has before it is known",
+        f"{OWNERS}::test_a_limit_counts_what_was_held_before_it_was_set",
+        (LUA + "configure.lua", "if given.max_per_owner and by_owner ~= '1' then", "if false then"),
     ),
     mutant(
         "set a lock over another",

@@ -162,8 +162,10 @@ class Chaos:
             actor.state = self.random.choice(["gone", "held"])  # dead, or late to release
 
     def release_owner(self) -> None:
-        owner = self.random.choice(list(invariants.snapshot(self.client, "chaos", self.pool).owners) or ["o"])
-        tokens = self.call(scripts.OWNED, owner, 10, twice=False)
+        owners = [owner for _, owner, _ in invariants.snapshot(self.client, "chaos", self.pool).held.values()]
+        kind, *tokens = self.call(scripts.OWNED, self.random.choice(owners or ["o"]), 10, twice=False)
+        if kind == b"unlisted":
+            self.call(scripts.ENLIST, 0, twice=False)
         if tokens:
             self.call(scripts.RELEASE, 0, *tokens, twice=False)
 
@@ -202,7 +204,8 @@ class Chaos:
             "max_failures": self.random.choice([2, False]),
             "cooldown": self.random.choice([2, False, False]),
         }
-        self.call(scripts.CONFIGURE, json.dumps(policy), twice=False)
+        if self.call(scripts.CONFIGURE, json.dumps(policy), twice=False) == [b"unlisted"]:
+            self.call(scripts.ENLIST, 0, twice=False)
 
     def lock_by_hand(self) -> None:
         lock = f"{self.keys.meta[:-4]}lock:{self.random.choice(NAMES)}"

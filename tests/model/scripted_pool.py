@@ -71,7 +71,14 @@ class ScriptedPool:
         return bool(self.call(scripts.RENEW, token, ttl * TICK, 0)[1])
 
     def owned(self, owner: str) -> set[str]:
-        return {token.decode() for token in self.call(scripts.OWNED, owner, 100)}
+        reply = self.call(scripts.OWNED, owner, 100)
+        if reply == [b"unlisted"]:
+            self.list_owners()
+            reply = self.call(scripts.OWNED, owner, 100)
+        return {token.decode() for token in reply[1:]}
+
+    def list_owners(self) -> None:
+        assert self.call(scripts.ENLIST, 0) == [b"0"]
 
     def read_mail(self, token: str) -> Answer | None:
         mail = self.client.lpop(f"{self.start}mail:{token}")

@@ -67,6 +67,7 @@ class ScriptedRules(ScriptedPool):
 
     def configure(self, **changes: Any) -> None:
         rules = {name: value and value * IN_TICKS.get(name, 1) for name, value in changes.items()}
+        self.list_owners()
         self.call(scripts.CONFIGURE, json.dumps({name: value or False for name, value in rules.items()}))
 
     def tell(self, what: str, name: str, rests: int | None, token: str) -> Answer:

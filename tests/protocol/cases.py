@@ -86,7 +86,12 @@ LEASES = [
     Case("release", "release", lambda stage: stage.leases.release("t", 2000.0, 0.0), [("release", [1])]),
     Case(
         "release all of an owner", "release_owner", lambda stage: stage.leases.release_owner("me"),
-        [("owned", [b"t1", b"t2"]), ("release", [1, 1])], 2,
+        [("owned", [b"owned", b"t1", b"t2"]), ("release", [1, 1])], 2,
+    ),
+    Case(
+        "release all of an owner, as the first to ask", "release_owner", lambda stage: stage.leases.release_owner("me"),
+        [("owned", [b"unlisted"]), ("enlist", [b"7"]), ("enlist", [b"0"]), ("owned", [b"owned", b"t"]), ("release", [1])],
+        1,
     ),
     Case(
         "renew", "renew", lambda stage: stage.leases.renew([("t1", 60.0), ("t2", 60.0)], None),

@@ -60,7 +60,7 @@ def test_a_lease_that_the_server_still_had_was_not_lost_whatever_our_clock_says(
 
 def test_everything_of_an_owner_is_released_page_by_page(stage):
     pages = [[b"t%d" % number for number in range(start, start + 1000)] for start in (0, 1000)] + [[b"last"]]
-    script = [line for page in pages for line in (("owned", page), ("release", [1] * len(page)))]
+    script = [line for page in pages for line in (("owned", [b"owned", *page]), ("release", [1] * len(page)))]
     assert stage.play(stage.leases.release_owner("me"), *script) == 2001
 
 
@@ -68,20 +68,33 @@ def test_an_owners_token_that_never_goes_away_does_not_hold_the_caller_for_ever(
     """The set of an owner's tokens is an index: it may name one that holds nothing."""
     page = [b"t%d" % number for number in range(999)] + [b"ghost"]
     released = stage.play(
-        stage.leases.release_owner("me"), ("owned", page), ("release", [1] * 999 + [0]), ("owned", [b"ghost"])
+        stage.leases.release_owner("me"),
+        ("owned", [b"owned", *page]),
+        ("release", [1] * 999 + [0]),
+        ("owned", [b"owned", b"ghost"]),
     )
     assert released == 1000
 
 
+def test_what_owners_have_is_listed_page_by_page_when_somebody_first_asks(stage):
+    released = stage.play(
+        stage.leases.release_owner("me"),
+        ("owned", [b"unlisted"]), ("enlist", [b"7"]), ("enlist", [b"0"]), ("owned", [b"owned", b"t"]), ("release", [1]),
+    )  # fmt: skip
+    assert released == 1
+    assert [command.arguments[2:] for command in stage.commands[1:3]] == [(b"0",), (b"7",)]
+
+
 def test_what_those_who_wait_for_the_same_owner_are_given_meanwhile_is_theirs(stage):
-    assert stage.play(stage.leases.release_owner("me"), ("owned", [b"t1"]), ("release", [1])) == 1
+    assert stage.play(stage.leases.release_owner("me"), ("owned", [b"owned", b"t1"]), ("release", [1])) == 1
 
 
 def test_a_page_of_known_and_new_tokens_releases_the_new_ones(stage):
     page = [b"t%d" % number for number in range(999)] + [b"ghost"]
     stage.play(
         stage.leases.release_owner("me"),
-        ("owned", page), ("release", [1] * 999 + [0]), ("owned", [b"ghost", b"new"]), ("release", [1]),
+        ("owned", [b"owned", *page]), ("release", [1] * 999 + [0]),
+        ("owned", [b"owned", b"ghost", b"new"]), ("release", [1]),
     )  # fmt: skip
     assert stage.commands[3].arguments[2:] == ("", b"new")
 

@@ -1,11 +1,12 @@
 -- Guarantees: the pool's policy has these values from now on, for every host; those not named stay as they were.
--- Returns {the policy, as JSON}.
+-- Returns {the policy, as JSON} | {'unlisted'}: to limit what an owner has, it must be known first, see enlist.lua; nothing has changed.
 -- ARGV[3] JSON: name -> value, or false for none
 --@include leases
 --@include administer
+local given, changed = cjson.decode(ARGV[3]), false
+if given.max_per_owner and by_owner ~= '1' then return {'unlisted'} end
 need_extras()
-local changed = false
-for name, value in pairs(cjson.decode(ARGV[3])) do
+for name, value in pairs(given) do
   value = value or nil
   changed = changed or policy[name] ~= value
   policy[name] = value

@@ -1,5 +1,7 @@
--- Guarantees: no lease ends but those that have expired. Returns the owner's tokens, so many at most.
+-- Guarantees: no lease ends but those that have expired.
+-- Returns {'owned', the owner's tokens, so many at most} | {'unlisted'}: nobody ever asked for what an owner has, see enlist.lua.
 -- ARGV[3] owner, [4] how many
 --@include leases
 reclaim()
-return call('SRANDMEMBER', OWNER .. ARGV[3], ARGV[4])
+if by_owner ~= '1' then return {call('EXISTS', HELD) == 1 and 'unlisted' or 'owned'} end
+return {'owned', unpack(call('SRANDMEMBER', OWNER .. ARGV[3], ARGV[4]))}

@@ -7,8 +7,12 @@ local function lease_of(token)
   if entry then return string.match(entry, '^(.-)\n(.-)\n(%d+)\n(%d+)\n(.*)$') end
 end
 
+local function list_lease(token, owner)
+  if by_owner then redis.pcall('SADD', OWNER .. owner, token) end -- should it be of another type, owned.lua says so
+end
+
 local function end_lease(token, owner)
   call('ZREM', LEASES, token)
   call('HDEL', HELD, token)
-  redis.pcall('SREM', OWNER .. owner, token)
+  if by_owner then redis.pcall('SREM', OWNER .. owner, token) end
 end

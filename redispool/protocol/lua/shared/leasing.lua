@@ -20,7 +20,7 @@ local function index_lease(fence, token, name, seat, owner, ttl, purpose, record
   local waited = asked_at and whole(math.max(now - asked_at, 0))
   local expires = whole(now + ttl)
   call('ZADD', LEASES, expires, token)
-  redis.pcall('SADD', OWNER .. owner, token) -- should it be of another type, owned.lua says so
+  list_lease(token, owner)
   write_event('granted', event_of(name, owner, fence, token, waited, purpose), released)
   return describe(token, seat, fence, now_text, expires, record)
 end

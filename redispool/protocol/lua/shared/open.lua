@@ -26,7 +26,7 @@ if is_first_contact then
     if found ~= 'none' and found ~= kind then return {'wrongtype', POOL .. name, kind, found} end
   end
 end
-local settings = call('HMGET', META, 'version', 'extras', 'sealed', 'free', 'fence', 'stamp', 'policy')
+local settings = call('HMGET', META, 'version', 'extras', 'sealed', 'free', 'fence', 'stamp', 'policy', 'owners')
 if settings[1] and settings[1] ~= ARGV[1] then return {'mismatch', settings[1]} end
 if is_first_contact then
   local counters = {'free', 'fence', 'stamp', 'next_at'}
@@ -46,6 +46,8 @@ if settings[7] then
   end
   policy = rules
 end
+
+local by_owner = settings[8] -- whether OWNER is kept: nil: nobody ever asked for it; '0': it is being filled; '1': it tells of all leases
 
 local function need_extras()
   if not extras then

@@ -48,7 +48,7 @@ local function adopt(seat)
   if not token or lease_of(token) == seat then return end
   local alias = '?' .. seat
   write_lease(alias, seat, '?', 0, now, '')
-  call('SADD', OWNER .. '?', alias)
+  list_lease(alias, '?')
   call('ZADD', LEASES, now + left_of(seat), alias)
 end
 
