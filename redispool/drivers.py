@@ -61,7 +61,7 @@ _OUTAGE = (
 _OUTAGE_REPLIES = ("UNBLOCKED", "LOADING", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "NOREPLICAS", "BUSY ")
 _NOT_A_NUMBER = ("is not an integer", "not a valid float", "would overflow")
 _REPLICATION = 500  # ms to wait for replicas at a time: less than any connection's patience
-_MOVING = "access a non local key"  # a cluster is moving the slot; see lua/shared/open.lua
+_MOVING = "access a non local key"  # a cluster is moving the slot; see lua/shared/settings.lua
 
 
 def translated(error: Exception) -> Exception:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _FIRST_DELAY = 0.01  # seconds
 _LONGEST_DELAY = 1.0
-_REFUSALS = (b"mismatch", b"wrongtype", b"garbage")  # what shared/open.lua returns in place of a script
+_REFUSALS = (b"mismatch", b"wrongtype", b"garbage")  # what shared/settings.lua returns in place of a script
 
 
 class Channel:

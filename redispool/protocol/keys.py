@@ -1,7 +1,7 @@
 """The name of every Redis key, in one place.
 
 `{...}` is the hash tag: all keys of one pool are in one cluster slot. The scripts build the names
-of a pool's keys from the first one, `meta` (see `lua/shared/open.lua`):
+of a pool's keys from the first one, `meta` (see `lua/shared/settings.lua`):
 
 | key | type | what |
 |---|---|---|

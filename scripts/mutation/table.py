@@ -94,7 +94,8 @@ MUTANTS = [
     mutant(
         "list what owners have without what is new meanwhile",
         f"{OWNERS}::test_what_changes_between_two_pages_is_listed_as_well",
-        (SHARED + "held.lua", "  if by_owner then redis.pcall('SADD'", "  if by_owner and KEYS[2] then redis.pcall('SADD'"),
+        (SHARED + "held.lua", "if by_owner then redis.pcall('SADD'", "if KEYS[2] then redis.pcall('SADD'"),
+        (LUA + "acquire.lua", "if by_owner then redis.pcall('SADD'", "if KEYS[2] then redis.pcall('SADD'"),
     ),
     mutant(
         "limit what an owner has before it is known",
@@ -149,7 +150,7 @@ MUTANTS = [
         "hand off without presence",
         f"{PROCESSES}::test_a_crowd_of_dead_waiters_holds_nobody_up",
         (SHARED + "waiters.lua", " or not is_alive(request) then", " then"),
-        (LUA + "release.lua", " and is_alive(request) and", " and"),
+        (LUA + "release.lua", "if lives_until and lives_until > now or not", "if lives_until or not"),
     ),
     mutant(
         "keep the requests of the dead",
@@ -160,7 +161,7 @@ MUTANTS = [
         "free an account without handing it to who waits",
         MODEL,
         (SHARED + "waiters.lua", "  if not request then\n    put_back", "  if true then\n    put_back"),
-        (LUA + "release.lua", "if request and request.options == NONE", "if false and request.options == NONE"),
+        (LUA + "release.lua", "if mailbox and", "if false and"),
     ),
     mutant(
         "let newcomers overtake who waits",
@@ -176,7 +177,7 @@ MUTANTS = [
     mutant(
         "skip the idempotent reply of acquire",
         f"{REPLIES}::test_a_lost_reply_to_acquire_costs_no_second_account",
-        (LUA + "acquire.lua", "now_text, '')) == 1 then", "now_text, '')) then"),
+        (LUA + "acquire.lua", "now_text .. '\\n') == 1 then", "now_text .. '\\n') then"),
         (LUA + "acquire.lua", " and call('HEXISTS', HELD, TOKEN) == 0 then\n", " then\n"),
         (LUA + "acquire.lua", "if #before == count then return granted(before) end", ""),
         (LUA + "acquire.lua", "for number = 1, #before > 0 and count or 0 do", "for number = 1, 0 do"),
@@ -277,7 +278,7 @@ MUTANTS = [
     mutant(
         "go on while a cluster moves the slot",
         "tests/model/test_moving_slot.py",
-        (SHARED + "open.lua", "call('EXISTS', REQUESTS, LOCK)", "call('EXISTS', REQUESTS)"),
+        (SHARED + "settings.lua", "call('EXISTS', REQUESTS, LOCK)", "call('EXISTS', REQUESTS)"),
     ),
     mutant(
         "reclaim without bound",

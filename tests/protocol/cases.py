@@ -90,8 +90,8 @@ LEASES = [
     ),
     Case(
         "release all of an owner, as the first to ask", "release_owner", lambda stage: stage.leases.release_owner("me"),
-        [("owned", [b"unlisted"]), ("enlist", [b"7"]), ("enlist", [b"0"]), ("owned", [b"owned", b"t"]), ("release", [1])],
-        1,
+        [("owned", [b"unlisted"]), ("enlist", [b"7"]), ("enlist", [b"0"]), ("owned", [b"owned", b"t"]),
+         ("release", [1])], 1,
     ),
     Case(
         "renew", "renew", lambda stage: stage.leases.renew([("t1", 60.0), ("t2", 60.0)], None),

@@ -12,7 +12,8 @@ from redispool.protocol.keys import PoolKeys, pools_key, routes_key
 
 LUA = resources.files("redispool.protocol") / "lua"
 FILES = sorted([*LUA.glob("*.lua"), *(LUA / "shared").glob("*.lua")], key=lambda path: path.name)
-OPEN = "".join((LUA / "shared" / name).read_text("utf-8") for name in ("open.lua", "names.lua"))
+NAMING = ("settings.lua", "line.lua", "names.lua")
+OPEN = "".join((LUA / "shared" / name).read_text("utf-8") for name in NAMING)
 SCRIPTS = [script for script in vars(scripts).values() if isinstance(script, scripts.Script)]
 
 
@@ -36,7 +37,7 @@ def test_every_key_that_the_scripts_name_is_in_the_table():
     assert named - table() == set()
 
 
-def test_only_two_files_make_names_of_keys_and_the_others_use_them():
+def test_only_some_files_make_names_of_keys_and_the_others_use_them():
     constants = set(re.findall(r"\b[A-Z]{4,}\b", OPEN)) - {"KEYS", "ARGV", "TYPE", "HGET", "TIME"}
     local = re.compile(r"local ([A-Z]{4,})\b")
     for path in FILES:
@@ -47,7 +48,7 @@ def test_only_two_files_make_names_of_keys_and_the_others_use_them():
             if word[0].isupper() and word[0] != "KEYS":
                 assert word[0] in constants | set(local.findall(text)), f"{path.name} uses {first}"
     for path in FILES:
-        if path.name not in ("open.lua", "names.lua"):
+        if path.name not in NAMING:
             assert "POOL .. '" not in path.read_text("utf-8"), f"{path.name} makes names of its own"
 
 

@@ -5,33 +5,55 @@
 -- ARGV[3] owner, [4] ttl ms, [5] presence ms; the others only where they are not all '', as they are for most who ask:
 -- [6] what is wanted, [7] '0': do not wait, [8] a mailbox that is not its own, [9] microseconds that its priority puts it ahead,
 -- [10] its stamp, if it waited before, [11] options (see shared/requests.lua); the last: token
---@include sealing
-if sealed and lacks_key() then return {'sealed', sealed} end
---@include leasing
+--@include settings
+--@include clock
 local ASKER, TTL, PRESENCE, TOKEN = ARGV[3], ARGV[4], ARGV[5], ARGV[#ARGV]
 local WANT, WAIT, BOX, AHEAD, STAMP, OPTIONS = '', true, '', '', '', ''
 if #ARGV > 6 then WANT, WAIT, BOX, AHEAD, STAMP, OPTIONS = ARGV[6], ARGV[7] ~= '0', ARGV[8], ARGV[9], ARGV[10], ARGV[11] end
--- The common cases first, before all that the others need is even defined: who asks for the first time for the next in turn,
+-- The common cases first, before all that the others need is even made: who asks for the first time for the next in turn,
 -- in a pool of simple accounts where nothing has expired, gets it if nobody waits, or is the next to wait.
 local is_plain = not extras and WANT == '' and STAMP == '' and OPTIONS == ''
+  and (not settings[3] or string.find(ARGV[2], ' ' .. settings[3], 1, true)) -- the keys of its records
 local lease = is_plain and call('ZRANGE', LEASES, '0', '0', 'WITHSCORES') -- the first to end
 is_plain = is_plain and (not lease[2] or tonumber(lease[2]) > now)
 if is_plain and not anyone_waits then
-  local free, fence = whole((settings[4] or 0) - 1), whole((settings[5] or 0) + 1)
+  local free, fence = string.format('%d', (settings[4] or 0) - 1), string.format('%d', (settings[5] or 0) + 1)
   local name = call('LPOP', ROTATION)
   local record = name and call('HGET', PLACES, name) == '1' and call('HGET', ACCOUNTS, name)
   if record and string.sub(record, 1, 2) == '1\n' and call('SET', LOCK .. name, TOKEN, 'PX', TTL, 'NX') then
-    if redis.pcall('HSETNX', HELD, TOKEN, lease_entry(name, ASKER, fence, now_text, '')) == 1 then
+    if redis.pcall('HSETNX', HELD, TOKEN, name .. '\n' .. ASKER .. '\n' .. fence .. '\n' .. now_text .. '\n') == 1 then
+      local expires = string.format('%d', now + TTL)
       call('HDEL', PLACES, name)
       call('HSET', META, 'free', free, 'fence', fence)
-      return {'granted', now, index_lease(fence, TOKEN, name, name, ASKER, TTL, '', record)}
+      call('ZADD', LEASES, expires, TOKEN)
+      if by_owner then redis.pcall('SADD', OWNER .. ASKER, TOKEN) end
+      call('XADD', EVENTS, 'MAXLEN', '~', EVENTS_KEPT, '*', 'granted', name .. '\n' .. ASKER .. '\n' .. fence .. '\n' .. TOKEN .. '\n\n')
+      return {'granted', now, 'granted\n' .. TOKEN .. '\n' .. name .. '\n' .. fence .. '\n' .. now_text .. '\n' .. expires .. '\n' .. record}
     end
     call('DEL', LOCK .. name) -- the token was granted something before, and is told so below
   end
   if name then call('LPUSH', ROTATION, name) end -- where it was
 end
---@include requests
---@include times
+--@include line
+-- there are members (counted twice), and nothing is free
+if is_plain and WAIT and AHEAD == '' and call('EXISTS', MEMBERS, MEMBERS, ROTATION) == 2 and call('HEXISTS', HELD, TOKEN) == 0 then
+  local stamp, box = string.format('%d', math.max(now * 1000, tonumber(settings[6] or 0) + 1)), BOX
+  if call('ZADD', QUEUE, 'NX', stamp, TOKEN) == 1 then
+    call('HSET', META, 'stamp', stamp)
+    if box == '' then
+      box = string.format('%d', now + PRESENCE)
+    else
+      call('SET', ALIVE .. box, '1', 'PX', PRESENCE)
+    end
+    call('HSET', REQUESTS, TOKEN, box .. '\n' .. ASKER .. '\n' .. TTL .. '\n' .. now_text .. '\n\n')
+    local rank = anyone_waits and call('ZRANK', QUEUE, TOKEN) or 0 -- who found nobody waiting is the first
+    return {'waiting', stamp, rank, lease[2] and lease[2] - now or -1, now, 0}
+  end
+end
+
+--@include sealing
+if lacks_key() then return {'sealed', sealed} end
+--@include take
 -- When who has the stamp began to wait, ms.
 local function since_of(stamp) return math.floor((tonumber(stamp) + (tonumber(AHEAD) or 0)) / 1000) end
 
@@ -46,33 +68,6 @@ local function show(since)
   call('HSET', REQUESTS, TOKEN, box .. '\n' .. ASKER .. '\n' .. TTL .. '\n' .. since .. '\n' .. WANT .. '\n' .. OPTIONS)
 end
 
--- Joins the queue, or stays in its place; what the waiter is told. 'restless': what it wants is free, but not for it now;
--- 'lease': the first to end, if it was looked for already.
-local function wait(queue, more, restless, lease)
-  local stamp, since = STAMP, nil
-  if stamp == '' then
-    local arrival = whole(math.max(now * 1000, tonumber(settings[6] or 0) + 1))
-    stamp = AHEAD == '' and arrival or whole(arrival - AHEAD)
-    if call('ZADD', queue, 'NX', stamp, TOKEN) == 1 then
-      call('HSET', META, 'stamp', arrival)
-      since = now_text
-    else
-      stamp = whole(call('ZSCORE', queue, TOKEN))
-    end
-  else
-    call('ZADD', queue, stamp, TOKEN)
-  end
-  show(since or since_of(stamp))
-  local rank = anyone_waits and call('ZRANK', queue, TOKEN) or 0 -- who found nobody waiting is the first
-  return {'waiting', stamp, rank, more and 0 or next_end(rank, lease), now, restless and 1 or 0}
-end
-
--- there are members (counted twice), and nothing is free
-if is_plain and WAIT and call('EXISTS', MEMBERS, MEMBERS, ROTATION) == 2 and call('HEXISTS', HELD, TOKEN) == 0 then
-  return wait(QUEUE, false, false, lease)
-end
-
---@include take
 local request = {
   token = TOKEN, box = BOX == '' and TOKEN or BOX, owner = ASKER, ttl = TTL, want = WANT, options = options_from(OPTIONS),
   since = STAMP ~= '' and since_of(STAMP) or nil,
@@ -122,4 +117,22 @@ if policy.max_per_owner then -- who gives an account back makes it ask again
 end
 local restless = extras and is_free(request)
 -- who has a priority may be before those who barred him, now that he stands in line: he asks again at once
-return wait(queue, more or restless and STAMP == '' and (tonumber(AHEAD) or 0) > 0, restless)
+more = more or restless and STAMP == '' and (tonumber(AHEAD) or 0) > 0
+
+-- It joins the queue, or stays in its place.
+local stamp, since = STAMP, nil
+if stamp == '' then
+  local arrival = whole(math.max(now * 1000, tonumber(settings[6] or 0) + 1))
+  stamp = AHEAD == '' and arrival or whole(arrival - AHEAD)
+  if call('ZADD', queue, 'NX', stamp, TOKEN) == 1 then
+    call('HSET', META, 'stamp', arrival)
+    since = now_text
+  else
+    stamp = whole(call('ZSCORE', queue, TOKEN))
+  end
+else
+  call('ZADD', queue, stamp, TOKEN)
+end
+show(since or since_of(stamp))
+local rank = anyone_waits and call('ZRANK', queue, TOKEN) or 0 -- who found nobody waiting is the first
+return {'waiting', stamp, rank, more and 0 or next_end(rank), now, restless and 1 or 0}

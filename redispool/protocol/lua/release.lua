@@ -1,36 +1,59 @@
 -- Guarantees: each token's lease is over, and its seat is with the first waiter, in the rotation, or resting; others' leases are untouched.
 -- Returns for each token 1 (released now) or 0 (it held nothing any more).
 -- ARGV[3] cooldown ms, '' for the pool's, 'undone' if a cleaner did not clean, [4...] tokens
---@include held
--- The common cases first, before all that the others need is even defined: one simple account, for which nobody waits,
+--@include settings
+-- The common cases first, before all that the others need is even made: one simple account, for which nobody waits,
 -- or of those who wait for any account the first is there to take it.
 local token, name, owner, fence, record = ARGV[4], nil, nil, nil, nil
 if not extras and #ARGV == 4 and (ARGV[3] == '' or ARGV[3] == '0') then
-  name, owner, fence = lease_of(token)
+  local entry = call('HGET', HELD, token)
+  if entry then name, owner, fence = string.match(entry, '^(.-)\n(.-)\n(%d+)\n%d+\n') end
   record = name and call('GET', LOCK .. name) == token and call('HGET', ACCOUNTS, name)
   record = record and string.sub(record, 1, 2) == '1\n' and record
 end
+local released = record and name .. '\n' .. owner .. '\n' .. fence .. '\n' .. token .. '\n\n'
 if record and not anyone_waits and call('HSETNX', PLACES, name, '1') == 1 then
-  end_lease(token, owner)
+  call('ZREM', LEASES, token)
+  call('HDEL', HELD, token)
+  if by_owner then redis.pcall('SREM', OWNER .. owner, token) end
   call('DEL', LOCK .. name)
   call('RPUSH', ROTATION, name)
-  call('HSET', META, 'free', whole((settings[4] or 0) + 1))
-  record_event('released', name, owner, fence, nil, token)
+  call('HSET', META, 'free', string.format('%d', (settings[4] or 0) + 1))
+  call('XADD', EVENTS, 'MAXLEN', '~', EVENTS_KEPT, '*', 'released', released)
   return {1}
 end
---@include requests
+--@include line
+--@include clock
 if record and anyone_waits then
+  local granted = string.format('%d', (settings[5] or 0) + 1)
   local first = call('ZPOPMIN', QUEUE)
-  local head, stamp = first[1], first[2]
-  local request = head and request_of(head)
-  if request and request.options == NONE and is_alive(request) and call('EXISTS', QUEUE .. ':' .. name) == 0 then
-    end_lease(token, owner)
-    call('SET', LOCK .. name, head, 'PX', request.ttl)
-    deliver(request, record_lease(next_fence(), head, name, name, request.owner, request.ttl, '', record, request.since,
-      event_of(name, owner, fence, token)), request.ttl)
+  local head, entry, box, asker, ttl, since, mailbox = first[1], nil, nil, nil, nil, nil, nil
+  if head then entry = call('HGET', REQUESTS, head) end
+  if entry then box, asker, ttl, since = string.match(entry, '^(.-)\n(.-)\n(%d+)\n(%d+)\n\n$') end -- any account, without options
+  if box then
+    local lives_until = tonumber(box)
+    if lives_until and lives_until > now or not lives_until and call('EXISTS', ALIVE .. box) == 1 then mailbox = lives_until and head or box end
+  end
+  if mailbox and call('EXISTS', QUEUE .. ':' .. name) == 0 then
+    local expires = string.format('%d', now + ttl)
+    call('ZREM', LEASES, token)
+    call('HDEL', HELD, token)
+    call('HSET', META, 'fence', granted)
+    call('SET', LOCK .. name, head, 'PX', ttl)
+    call('HSET', HELD, head, name .. '\n' .. asker .. '\n' .. granted .. '\n' .. now_text .. '\n')
+    call('ZADD', LEASES, expires, head)
+    if by_owner then
+      redis.pcall('SREM', OWNER .. owner, token)
+      redis.pcall('SADD', OWNER .. asker, head)
+    end
+    call('XADD', EVENTS, 'MAXLEN', '~', EVENTS_KEPT, '*', 'released', released, 'granted',
+      name .. '\n' .. asker .. '\n' .. granted .. '\n' .. head .. '\n' .. string.format('%d', math.max(now - since, 0)) .. '\n')
+    call('HDEL', REQUESTS, head)
+    redis.pcall('RPUSH', MAIL .. mailbox, 'granted\n' .. head .. '\n' .. name .. '\n' .. granted .. '\n' .. now_text .. '\n' .. expires .. '\n' .. record)
+    call('PEXPIRE', MAIL .. mailbox, mailbox == head and ttl or string.format('%d', math.max(ttl, 60000)))
     return {1}
   end
-  if head then call('ZADD', QUEUE, stamp, head) end -- where it was
+  if head then call('ZADD', QUEUE, first[2], head) end -- where it was
 end
 
 --@include leases

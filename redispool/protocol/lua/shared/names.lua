@@ -1,5 +1,6 @@
 -- Guarantees: nothing changes.
 -- The names of those keys that the common cases need not.
+--@include open
 --@include clock
 local HASHES, IDLE, SURPLUS = POOL .. 'hashes', POOL .. 'idle:', POOL .. 'surplus'
 local QUARANTINE, REST, HEALTH, DIRTY = POOL .. 'quarantine', POOL .. 'rest', POOL .. 'health', POOL .. 'dirty'

@@ -1,4 +1,5 @@
 -- Guarantees: nothing changes; tells how long it is until something may happen by itself.
+--@include open
 --@include clock
 
 -- Milliseconds until the pool's pace allows the next hand-out.
@@ -9,10 +10,9 @@ local function pause()
 end
 
 -- Milliseconds until the next lease, rest or pause ends by itself; -1 where none will. Before a waiter's turn as many
--- pauses are to end as there are others before it. 'lease': the first of LEASES and its end, where it was read already.
-local function next_end(rank, lease)
-  lease = lease or call('ZRANGE', LEASES, 0, 0, 'WITHSCORES')
-  local soonest = tonumber(lease[2]) or math.huge
+-- pauses are to end as there are others before it.
+local function next_end(rank)
+  local soonest = tonumber(call('ZRANGE', LEASES, 0, 0, 'WITHSCORES')[2]) or math.huge
   if extras then
     local resting = call('ZRANGE', COOLING, 0, 0, 'WITHSCORES')
     soonest = math.min(soonest, tonumber(resting[2]) or math.huge)

@@ -1,0 +1,47 @@
+-- Guarantees: every script that goes on from here speaks the pool's protocol version, and finds a pool that redispool wrote.
+-- No function is made here, nor in the common cases, which follow it: that would cost more than what they do.
+-- Returns (in place of the script): {'mismatch', version}, {'wrongtype', key, wanted, found} or {'garbage', key, field}; nothing has changed then.
+-- KEYS[1] NS:{POOL}:meta   ARGV[1] protocol version
+-- ARGV[2] '[1][ KEY_ID ...][\nCALLER]': 1: check what stands there (a process's first contact); the keys that open records; who administers
+local call = redis.call -- looked up once: most of a script's time is its calls
+local META = KEYS[1]
+local POOL = string.sub(META, 1, -5)
+local ROTATION, PLACES, ACCOUNTS, REQUESTS = POOL .. 'rotation', POOL .. 'places', POOL .. 'accounts', POOL .. 'requests'
+local EVENTS_KEPT = '10000' -- of the audit trail, unless the policy says otherwise
+local LEASES, HELD, LOCK, OWNER, EVENTS = POOL .. 'leases', POOL .. 'held', POOL .. 'lock:', POOL .. 'owner:', POOL .. 'events'
+
+-- While a cluster moves the slot, what is on the other node would look like nothing: asked for two keys, of which one never is (the lock
+-- of an account without a name), the server refuses before anything has changed.
+local anyone_waits = call('EXISTS', REQUESTS, LOCK) == 1
+
+local is_first_contact = ARGV[2] ~= '' and string.sub(ARGV[2], 1, 1) == '1'
+if is_first_contact then
+  local wanted = {
+    meta = 'hash', members = 'list', rotation = 'list', places = 'hash', accounts = 'hash', hashes = 'hash', leases = 'zset',
+    held = 'hash', cooling = 'zset', surplus = 'hash', queue = 'zset', requests = 'hash', events = 'stream', choices = 'hash',
+    quarantine = 'hash', rest = 'hash', health = 'hash', dirty = 'zset', reserved = 'set',
+  }
+  for name, kind in pairs(wanted) do
+    local found = call('TYPE', POOL .. name).ok
+    if found ~= 'none' and found ~= kind then return {'wrongtype', POOL .. name, kind, found} end
+  end
+end
+local settings = call('HMGET', META, 'version', 'extras', 'sealed', 'free', 'fence', 'stamp', 'policy', 'owners')
+if settings[1] and settings[1] ~= ARGV[1] then return {'mismatch', settings[1]} end
+if is_first_contact then
+  local counters = {'free', 'fence', 'stamp', 'next_at'}
+  for i, value in ipairs(call('HMGET', META, unpack(counters))) do
+    if value and not (i <= 2 and string.match(value, '^-?%d+$') or i > 2 and tonumber(value)) then return {'garbage', META, counters[i]} end
+  end
+end
+-- What a pool pays for what it does not use is this one look: 'extras' is set when it first uses more than leases and turns.
+local extras, policy = settings[2] or settings[7], {}
+if settings[7] then
+  local legible, rules = pcall(cjson.decode, settings[7])
+  for name, rule in pairs(legible and type(rules) == 'table' and rules or {false}) do
+    if type(rule) ~= 'number' and (name ~= 'cleanup' or rule ~= true) then return {'garbage', META, 'policy'} end
+  end
+  policy = rules
+end
+
+local by_owner = settings[8] -- whether OWNER is kept: nil: nobody ever asked for it; '0': it is being filled; '1': it tells of all leases
