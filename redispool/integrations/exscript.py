@@ -54,6 +54,7 @@ def install(queue: Any, manager: AccountManager) -> None:
     accounts.watch_processes()
     queue.workqueue.job_init_event.listen(accounts.on_job_init)
     queue.workqueue.job_started_event.listen(accounts.on_job_started)
+    queue.workqueue.job_error_event.connect(accounts.on_job_error)  # before those who listen, whose error would end it
     accounts.adopt_running_jobs()
     queue.devnull = _Silence()
     queue._update_verbosity()  # noqa: SLF001 - it distributes the null device
@@ -148,6 +149,16 @@ class QueueAccounts:
         if handler is not None:
             handler.watch()
 
+    def on_job_error(self, child: Any, _error: Any) -> None:
+        """An attempt has failed: the next one gets a pipe of its own."""
+        handler = self._of_jobs.get(child.id)
+        if handler is None:
+            return
+        handler.retire()
+        if handler.job.failures < handler.job.times:
+            spoilt, child.data["pipe"] = child.data["pipe"], self.create_pipe(handler.job)
+            spoilt.close()
+
     def _join(self, handler: Any, job: Any) -> None:
         handler.job = job
         self._of_jobs[job.id] = handler
@@ -155,7 +166,7 @@ class QueueAccounts:
     def watch_processes(self) -> None:
         """Have the processes of jobs be of a class that can be told of their end, from now on and after a restart."""
         queue: Any = self._queue()
-        for maker in (queue.workqueue, queue.workqueue.main_loop):
+        for maker in filter(None, (queue.workqueue, queue.workqueue.main_loop)):  # a destroyed one has no loop
             maker.job_cls = self._process_types.get(maker.job_cls, maker.job_cls)
 
     def adopt_running_jobs(self) -> None:
@@ -170,7 +181,7 @@ class QueueAccounts:
                 if job is not None:
                     self._join(adopted, job)
                     if type(job.child) in self._process_types:
-                        job.child.__class__ = self._process_types[type(job.child)]
+                        self._process_types[type(job.child)].adopt(job.child)
                     adopted.watch()
 
 

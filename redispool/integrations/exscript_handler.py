@@ -5,6 +5,7 @@ from __future__ import annotations
 import encodings.idna  # noqa: F401 - else sockets import it later, and a job forked in that instant hangs at its own
 import logging
 import os
+import socket
 import threading
 import time
 from contextlib import suppress
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 from Exscript.queue import Queue, _call_logger, _PipeHandler  # type: ignore[import-untyped]
-from Exscript.workqueue.job import Process  # type: ignore[import-untyped]
+from Exscript.workqueue.job import Process, _ChildWatcher  # type: ignore[import-untyped]
 
 from redispool.account import Account, hash_of_name
 from redispool.drivers import Interrupted, interruptible
@@ -23,7 +24,6 @@ from redispool.private_key import PrivateKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from multiprocessing.connection import Connection
     from typing import Self
 
     from redispool.integrations.exscript import QueueAccounts
@@ -41,34 +41,38 @@ class JobProcessDied(RedispoolError):  # noqa: N818
 class JobProcess(Process):  # type: ignore[misc]
     """Exscript's own, which may be told of its end by somebody else, until Exscript has its result."""
 
-    _has_result = False
-    _turn = threading.Lock()
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.begin()
+
+    @classmethod
+    def adopt(cls, child: Any) -> None:
+        """Make a process of Exscript's, which runs already, one of this class."""
+        child.__class__ = cls
+        child.begin()
+
+    def begin(self) -> None:
+        """Have no result yet."""
+        self._has_result = False
+        self._turn = threading.Lock()
 
     def join(self, timeout: float | None = None) -> None:
         """Wait for the end; Exscript does so when it has the result, and then closes the pipe that it came by."""
-        with self._turn:
-            self._has_result = True
+        if isinstance(threading.current_thread(), _ChildWatcher):
+            with self._turn:
+                self._has_result = True
         super().join(timeout)
 
-    def wait(self) -> None:
-        """Wait for the end, with no result yet."""
-        super().join()
-
-    def fail(self, renew_pipe: Callable[[], Connection]) -> None:
-        """Tell Exscript in the place of a process that was killed; without a result it would wait for ever.
-
-        Args:
-            renew_pipe: makes another pipe for the requests of the next attempt, which must not take for its own an
-                answer that the dead has not read.
-        """
+    def end(self) -> None:
+        """Tell Exscript that the process has ended; if it did so without a result, Exscript would wait for ever."""
         with self._turn:
             if self._has_result:
                 return
-            spoilt, self.data["pipe"] = self.data["pipe"], renew_pipe()
-            spoilt.close()
             error = JobProcessDied(f"the process of job {self.name!r} ended with exit code {self.exitcode}")
             with suppress(OSError):  # a job that was adopted as it ended, which Exscript had joined before
-                self.pipe.send((JobProcessDied, error, f"{error}\n"))
+                self.pipe.send((JobProcessDied, error, f"{error}\n"))  # behind a result, if there is one
+                with socket.socket(fileno=os.dup(self.pipe.fileno())) as stream:
+                    stream.shutdown(socket.SHUT_WR)  # what was killed amid a result leaves half of it: so it ends
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,15 +82,6 @@ class _Loan:
     number: int
     account: Any  # an Account; or one of Exscript's, if a host brings it
     lease: Lease | None
-    attempt: Any
-
-
-class _Attempt:
-    """One run of a job, in a thread or a process: what it holds goes back when it is gone."""
-
-    def __init__(self, child: Any) -> None:
-        self.child = child
-        self.gone = threading.Event()
 
 
 class JobKey(PrivateKey):
@@ -118,9 +113,10 @@ def _private_file(text: str) -> Any:
 
 
 class PipeHandler(_PipeHandler):  # type: ignore[misc]
-    """Exscript's own, with three differences.
+    """Exscript's own, with four differences.
 
-    It knows which leases it gave to its job, and releases these and no others. An error is the answer to a request,
+    It serves one attempt at its job, for what an attempt has not read must not be taken for another's. It knows which
+    leases it gave to it, and releases these and no others. An error is the answer to a request,
     and not the handler's end, after which Exscript's job would wait for ever. And a job whose process was killed
     gives back what it held, and is known to have failed, where Exscript would wait for ever too.
     """
@@ -140,8 +136,9 @@ class PipeHandler(_PipeHandler):  # type: ignore[misc]
 
     def _begin(self, job: Any) -> None:
         self.job = job
-        self._attempt: _Attempt | None = None
-        self._lock = threading.Lock()  # of the attempt and the loans
+        self._gone = threading.Event()  # the attempt, which a thread or a process makes
+        self._is_watched = False
+        self._lock = threading.Lock()  # of the loans, and of who begins to watch
         self._loans: list[_Loan] = []
         self._returning = threading.Lock()
 
@@ -199,14 +196,14 @@ class PipeHandler(_PipeHandler):  # type: ignore[misc]
     # -- loans ---------------------------------------------------------------------------------------------------
 
     def _lend(self, acquire: Callable[[], Any]) -> None:
-        attempt = self._present_attempt()
-        with interruptible(attempt.gone):
+        self.watch()
+        with interruptible(self._gone):
             account = acquire()
-        loan = _Loan(hash(account), account, getattr(account, "lease", None), attempt)
+        loan = _Loan(hash(account), account, getattr(account, "lease", None))
         with self._lock:
             self._loans.append(loan)
-        if attempt.gone.is_set():
-            self.give_back(attempt)
+        if self._gone.is_set():
+            self.give_back()
             raise Interrupted
         key = account.get_key()
         self._send(
@@ -227,12 +224,11 @@ class PipeHandler(_PipeHandler):  # type: ignore[misc]
             self._loans.remove(loan)
         _return(loan)
 
-    def give_back(self, attempt: Any = None) -> int:
-        """Release all that the job holds, or that one attempt at it does; how many accounts that was."""
+    def give_back(self) -> int:
+        """Release all that the attempt holds; how many accounts that was."""
         with self._returning:  # who finds nothing left to release may say that all is released
             with self._lock:
-                loans = [loan for loan in self._loans if attempt in (None, loan.attempt)]
-                self._loans = [loan for loan in self._loans if loan not in loans]
+                loans, self._loans = self._loans, []
             for loan in loans:
                 try:
                     _return(loan)
@@ -240,36 +236,37 @@ class PipeHandler(_PipeHandler):  # type: ignore[misc]
                     log.warning("account %r of a job comes back by its TTL: %s", loan.account.get_name(), error)
         return len(loans)
 
-    # -- the job's process ---------------------------------------------------------------------------------------
+    # -- the attempt ---------------------------------------------------------------------------------------------
 
     def watch(self) -> None:
         """Have the process of the job watched from now on; it may be killed before it asks for anything."""
-        self._present_attempt()
-
-    def _present_attempt(self) -> _Attempt:
         child = None if self.job is None else self.job.child
         with self._lock:
-            if self._attempt is None or self._attempt.child is not child:
-                self._attempt = _Attempt(child)
-                if isinstance(child, JobProcess):
-                    arguments = (self._attempt, self.job.watcher)
-                    threading.Thread(target=self._watch, args=arguments, name="redispool-job", daemon=True).start()
-            return self._attempt
+            is_new, self._is_watched = not self._is_watched, True
+        if is_new and isinstance(child, JobProcess):
+            arguments = (child, self.job.watcher)
+            threading.Thread(target=self._watch, args=arguments, name="redispool-job", daemon=True).start()
 
-    def _watch(self, attempt: _Attempt, starter: threading.Thread) -> None:
+    def retire(self) -> None:
+        """The attempt has failed: what it has asked for is not wanted any more."""
+        with self._lock:
+            self._is_watched = True
+        self._gone.set()
+
+    def _watch(self, child: JobProcess, starter: threading.Thread) -> None:
         """Wait for the end of a job's process; `starter` is the thread of Exscript's that forks it."""
-        child = attempt.child
         while child.ident is None:  # it is being forked; or it asks us already, which its starter does not know yet
             if not starter.is_alive():
                 return  # it could not be forked
             time.sleep(0.001)
-        child.wait()
-        attempt.gone.set()
-        self.give_back(attempt)
-        while child.exitcode is None and starter.is_alive():
-            time.sleep(0.01)  # another thread, which starts a process, has been told the code, and is about to note it
-        if child.exitcode:
-            child.fail(lambda: self.accm.create_pipe(self.job))
+        child.join()
+        self._gone.set()
+        self.give_back()
+        for _ in range(100):  # another thread, which starts a process, may have been told the code and not noted it
+            if child.exitcode is not None or not starter.is_alive():
+                break
+            time.sleep(0.01)
+        child.end()
 
 
 def _return(loan: _Loan) -> None:
