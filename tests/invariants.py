@@ -172,7 +172,7 @@ def _check_leases(shot: Snapshot, *, strict: bool) -> None:
     of_owners = {token: owner for owner, tokens in shot.owners.items() for token in tokens}
     told = {token: owner for token, (_, owner, _) in shot.held.items()}
     assert of_owners.items() <= told.items(), "an owner is told of a lease that is none"
-    assert shot.owners_kept != "1" or of_owners == told, "an owner is not told of a lease"
+    assert shot.owners_kept != "all" or of_owners == told, "an owner is not told of a lease"
     assert shot.owners_kept or not of_owners, "owners are told of leases though nobody asked"
     for token, (seat, _, _) in shot.held.items():
         if seat in shot.locks:

@@ -185,9 +185,9 @@ class PoolChannel(Channel):
             _, reply = yield from self.call(script, *arguments)
             if reply != [b"unlisted"]:
                 return reply
-            cursor = None
-            while cursor != b"0":
-                _, (cursor,) = yield from self.call(scripts.ENLIST, cursor or b"0")
+            listed = 0
+            while not listed:
+                _, (listed,) = yield from self.call(scripts.ENLIST)
 
     def renew_keys(self, needed: bytes) -> None:
         """Get the keys that the pool is sealed with from where ours came from. Raises SealError if there are none."""

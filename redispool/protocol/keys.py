@@ -5,7 +5,7 @@ of a pool's keys from the first one, `meta` (see `lua/shared/settings.lua`):
 
 | key | type | what |
 |---|---|---|
-| `NS:{POOL}:meta` | hash | protocol version, counters of fences, stamps and free seats, policy, ids of its keys |
+| `NS:{POOL}:meta` | hash | protocol version, counters of fences, stamps and free seats, policy, keys, what it uses |
 | `NS:{POOL}:members` | list | every account's name, in the order added: membership |
 | `NS:{POOL}:rotation` | list | the accounts with a free seat; the head is next: the round-robin order |
 | `NS:{POOL}:places` | hash | name -> its entries in the rotation; negative: all of them stale |

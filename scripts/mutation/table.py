@@ -87,9 +87,14 @@ MUTANTS = [
         (SHARED + "leases.lua", "      if lock then\n        adopt(seat)\n      else\n", "      do\n"),
     ),
     mutant(
-        "go on listing what owners have although the pool was reset",
-        f"{OWNERS}::test_a_pool_that_is_reset_while_it_is_listed_is_listed_anew",
-        (LUA + "enlist.lua", "  cursor, by_owner = '0', '0'", "  by_owner = '0'"),
+        "list what owners have without what is renewed meanwhile",
+        f"{OWNERS}::test_a_lease_that_is_renewed_to_end_sooner_is_listed",
+        (LUA + "renew.lua", "if by_owner ~= 'all' then", "if false then"),
+    ),
+    mutant(
+        "take a crowd of leases that end together for all",
+        f"{OWNERS}::test_a_crowd_of_leases_that_end_in_one_instant_is_listed",
+        (LUA + "enlist.lua", "from, from, 'WITHSCORES')", "from, from, 'WITHSCORES', 'LIMIT', 0, PAGE)"),
     ),
     mutant(
         "list what owners have without what is new meanwhile",
@@ -100,7 +105,7 @@ MUTANTS = [
     mutant(
         "limit what an owner has before it is known",
         f"{OWNERS}::test_a_limit_counts_what_was_held_before_it_was_set",
-        (LUA + "configure.lua", "if given.max_per_owner and by_owner ~= '1' then", "if false then"),
+        (LUA + "configure.lua", "if given.max_per_owner and by_owner ~= 'all' then", "if false then"),
     ),
     mutant(
         "set a lock over another",

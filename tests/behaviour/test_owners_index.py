@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from redispool import AccountPool, AcquireTimeout
+from redispool import Account, AccountPool, AcquireTimeout
 from redispool.protocol import scripts
 from redispool.protocol.channel import PoolChannel
+from tests.servers import Server
 
 MANY = 700  # more than a hash of the server's is kept in one piece for, and more than a page of `enlist.lua`
 
@@ -57,7 +58,7 @@ def test_what_changes_between_two_pages_is_listed_as_well(make_pool, monkeypatch
 
     def call_and_change(self, script, *arguments, **options):
         reply = yield from call(self, script, *arguments, **options)
-        if script is scripts.ENLIST and reply[1] != [b"0"] and not told:
+        if script is scripts.ENLIST and reply[1] == [0] and not told:
             told.append(reply)
             for handle in held[:50]:
                 handle.release()
@@ -106,6 +107,106 @@ def test_a_pool_that_is_reset_while_it_is_listed_is_listed_anew(make_pool, clien
     monkeypatch.setattr(PoolChannel, "call", reset)
     assert pool.release_accounts("me") == MANY
     assert told
+
+
+def test_a_restart_of_the_server_between_two_pages_leaves_nothing_out(server, monkeypatch):
+    """Another process of the server has other cursors."""
+    own = Server(server.kind, appendonly="yes", appendfsync="always")
+    try:
+        accounts = [Account(f"a{number}") for number in range(3 * MANY)]
+        pool = AccountPool(accounts, name="p", redis=own.url, auto_renew=False)
+        hold(pool, 3 * MANY)
+        call, told = PoolChannel.call, []
+
+        def call_and_restart(self, script, *arguments, **options):
+            reply = yield from call(self, script, *arguments, **options)
+            if script is scripts.ENLIST:
+                told.append(reply)
+                if len(told) == 2:
+                    own.restart()
+            return reply
+
+        monkeypatch.setattr(PoolChannel, "call", call_and_restart)
+        assert pool.release_accounts("me") == 3 * MANY
+        assert len(told) > 3
+    finally:
+        own.remove()
+
+
+def test_who_began_to_list_a_pool_that_was_reset_does_not_end_it_for_who_began_after(
+    make_pool, client, key, monkeypatch
+):
+    pool = make_pool(MANY, auto_renew=False)
+    hold(pool, MANY)
+    call, told = PoolChannel.call, []
+
+    def die(self, script, *arguments, **options):
+        reply = yield from call(self, script, *arguments, **options)
+        if script is scripts.ENLIST:
+            raise SystemExit
+        return reply
+
+    def reset(self, script, *arguments, **options):
+        reply = yield from call(self, script, *arguments, **options)
+        if script is scripts.ENLIST and not told:
+            told.append(reply)
+            pool.reset()
+            client.delete(key("meta"))
+            hold(make_pool(MANY, auto_renew=False), MANY)
+            with monkeypatch.context() as patch:
+                patch.setattr(PoolChannel, "call", die)
+                with pytest.raises(SystemExit):
+                    make_pool().release_accounts("me")
+        return reply
+
+    monkeypatch.setattr(PoolChannel, "call", reset)
+    assert pool.release_accounts("me") == MANY
+
+
+def test_a_crowd_of_leases_that_end_in_one_instant_is_listed(make_pool, client, key):
+    pool = make_pool(MANY, auto_renew=False)
+    hold(pool, MANY)
+    ends = int(client.zrange(key("leases"), 0, 0, withscores=True)[0][1]) + 1000
+    tokens = client.zrange(key("leases"), 0, -1)
+    client.zadd(key("leases"), dict.fromkeys(tokens[10:500], ends))
+    assert pool.release_accounts("me") == MANY
+
+
+def test_a_lease_that_is_renewed_to_end_sooner_is_listed(make_pool, monkeypatch):
+    """`enlist.lua` goes by the ends of leases, and has passed the new one."""
+    pool = make_pool(MANY, auto_renew=False)
+    soon = hold(pool, 500)
+    late = pool.acquire_accounts(200, owner="me", ttl=600)
+    call, told = PoolChannel.call, []
+
+    def renew(self, script, *arguments, **options):
+        reply = yield from call(self, script, *arguments, **options)
+        if script is scripts.ENLIST and not told:
+            told.append(reply)
+            for handle in late:
+                handle.lease.renew(ttl=1)
+        return reply
+
+    for handle in soon:
+        handle.lease.renew(ttl=60)
+    monkeypatch.setattr(PoolChannel, "call", renew)
+    assert pool.release_accounts("me") == MANY
+    assert told == [(told[0][0], [0])]
+
+
+def test_to_list_what_is_gone_leaves_no_trace(make_pool, client, key, monkeypatch):
+    pool = make_pool(1)
+    pool.acquire_account(owner="me")
+    call = PoolChannel.call
+
+    def vanish(self, script, *arguments, **options):
+        if script is scripts.ENLIST:
+            client.delete(*client.keys(key("*").replace("{", "[{]")))
+        return (yield from call(self, script, *arguments, **options))
+
+    monkeypatch.setattr(PoolChannel, "call", vanish)
+    assert pool.release_accounts("me") == 0
+    assert client.keys(key("*").replace("{", "[{]")) == []
 
 
 def test_a_limit_counts_what_was_held_before_it_was_set(make_pool):

@@ -165,7 +165,7 @@ class Chaos:
         owners = [owner for _, owner, _ in invariants.snapshot(self.client, "chaos", self.pool).held.values()]
         kind, *tokens = self.call(scripts.OWNED, self.random.choice(owners or ["o"]), 10, twice=False)
         if kind == b"unlisted":
-            self.call(scripts.ENLIST, 0, twice=False)
+            self.call(scripts.ENLIST, twice=False)
         if tokens:
             self.call(scripts.RELEASE, 0, *tokens, twice=False)
 
@@ -205,7 +205,7 @@ class Chaos:
             "cooldown": self.random.choice([2, False, False]),
         }
         if self.call(scripts.CONFIGURE, json.dumps(policy), twice=False) == [b"unlisted"]:
-            self.call(scripts.ENLIST, 0, twice=False)
+            self.call(scripts.ENLIST, twice=False)
 
     def lock_by_hand(self) -> None:
         lock = f"{self.keys.meta[:-4]}lock:{self.random.choice(NAMES)}"

@@ -78,7 +78,7 @@ class ScriptedPool:
         return {token.decode() for token in reply[1:]}
 
     def list_owners(self) -> None:
-        assert self.call(scripts.ENLIST, 0) == [b"0"]
+        assert self.call(scripts.ENLIST) == [1]
 
     def read_mail(self, token: str) -> Answer | None:
         mail = self.client.lpop(f"{self.start}mail:{token}")

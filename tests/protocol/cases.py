@@ -90,7 +90,7 @@ LEASES = [
     ),
     Case(
         "release all of an owner, as the first to ask", "release_owner", lambda stage: stage.leases.release_owner("me"),
-        [("owned", [b"unlisted"]), ("enlist", [b"7"]), ("enlist", [b"0"]), ("owned", [b"owned", b"t"]),
+        [("owned", [b"unlisted"]), ("enlist", [0]), ("enlist", [1]), ("owned", [b"owned", b"t"]),
          ("release", [1])], 1,
     ),
     Case(

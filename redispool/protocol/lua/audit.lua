@@ -144,7 +144,7 @@ end
 local function check_lease(token, expires)
   local seat, owner = lease_of(token)
   if not seat then return report(token, 'the index of leases names it, but it is none') end
-  if by_owner == '1' and call('SISMEMBER', OWNER .. owner, token) == 0 then report(token, 'its owner is not told of its lease') end
+  if by_owner == 'all' and call('SISMEMBER', OWNER .. owner, token) == 0 then report(token, 'its owner is not told of its lease') end
   local lock = lock_of(seat)
   if lock == token then
     if call('PTTL', LOCK .. seat) == -1 then report(seat, 'its lock has no end') end

@@ -4,7 +4,10 @@
 --@include leases
 --@include administer
 local given, changed = cjson.decode(ARGV[3]), false
-if given.max_per_owner and by_owner ~= '1' then return {'unlisted'} end
+if given.max_per_owner and by_owner ~= 'all' then
+  if call('EXISTS', LEASES) == 1 then return {'unlisted'} end
+  call('HSET', META, 'owners', 'all') -- there is none to list
+end
 need_extras()
 for name, value in pairs(given) do
   value = value or nil

@@ -1,16 +1,20 @@
--- Guarantees: when the cursor is 0 again, OWNER tells of every lease, and will from now on; until then, of those that are new. Bounded.
--- Returns {cursor}.
--- ARGV[3] cursor, '0' to begin
+-- Guarantees: once 1 is returned, OWNER tells of every lease, and will from now on; until then, of those that are new or renewed. Bounded.
+-- How far it came is in META, whoever calls: by when leases end, which means the same on every server.
+-- Returns {1} | {0}: call it again.
+-- No arguments but ARGV[1] and [2], which all scripts have (see shared/settings.lua)
 --@include held
-local cursor = ARGV[3]
-if not by_owner then -- or not any more, as the pool was reset meanwhile
-  cursor, by_owner = '0', '0'
-  call('HSET', META, 'owners', by_owner)
+local PAGE = 200
+if by_owner == 'all' or call('EXISTS', LEASES) == 0 then return {1} end
+by_owner = by_owner or '-inf' -- so it is again, if the pool was reset meanwhile
+local page = call('ZRANGEBYSCORE', LEASES, by_owner, '+inf', 'WITHSCORES', 'LIMIT', 0, PAGE)
+local is_last, from = #page < 2 * PAGE, page[#page]
+if not is_last and page[2] == from then -- more may end in that instant
+  page = call('ZRANGEBYSCORE', LEASES, from, from, 'WITHSCORES')
+  from = '(' .. from
 end
-local page = call('HSCAN', HELD, cursor, 'COUNT', 200)
-for i = 1, #page[2], 2 do
-  local owner = string.match(page[2][i + 1], '^.-\n(.-)\n')
-  if owner then list_lease(page[2][i], owner) end
+for i = 1, #page, 2 do
+  local _, owner = lease_of(page[i])
+  if owner then list_lease(page[i], owner) end
 end
-if page[1] == '0' then call('HSET', META, 'owners', '1') end
-return {page[1]}
+call('HSET', META, 'owners', is_last and 'all' or from)
+return {is_last and 1 or 0}

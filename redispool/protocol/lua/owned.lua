@@ -3,5 +3,5 @@
 -- ARGV[3] owner, [4] how many
 --@include leases
 reclaim()
-if by_owner ~= '1' then return {call('EXISTS', HELD) == 1 and 'unlisted' or 'owned'} end
+if by_owner ~= 'all' then return {call('EXISTS', LEASES) == 1 and 'unlisted' or 'owned'} end
 return {'owned', unpack(call('SRANDMEMBER', OWNER .. ARGV[3], ARGV[4]))}

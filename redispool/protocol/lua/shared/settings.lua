@@ -44,4 +44,4 @@ if settings[7] then
   policy = rules
 end
 
-local by_owner = settings[8] -- whether OWNER is kept: nil: nobody ever asked for it; '0': it is being filled; '1': it tells of all leases
+local by_owner = settings[8] -- whether OWNER is kept: nil: nobody ever asked for it; 'all': it tells of all leases; else: of those that end before, and of new ones
