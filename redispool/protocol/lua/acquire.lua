@@ -51,6 +51,8 @@ if is_plain and WAIT and AHEAD == '' and call('EXISTS', MEMBERS, MEMBERS, ROTATI
   end
 end
 
+-- All else, in a function of its own: Lua looks for what a function has from outside in the one around it, not among all that stand beside it.
+return (function()
 --@include sealing
 if lacks_key() then return {'sealed', sealed} end
 --@include take
@@ -136,3 +138,4 @@ end
 show(since or since_of(stamp))
 local rank = anyone_waits and call('ZRANK', queue, TOKEN) or 0 -- who found nobody waiting is the first
 return {'waiting', stamp, rank, more and 0 or next_end(rank), now, restless and 1 or 0}
+end)()

@@ -56,8 +56,11 @@ if record and anyone_waits then
   if head then call('ZADD', QUEUE, first[2], head) end -- where it was
 end
 
+-- All else, in a function of its own: see acquire.lua.
+return (function()
 --@include leases
 local cooldown, event = tonumber(ARGV[3]), ARGV[3] == 'undone' and 'returned' or nil
 local released = {}
 for i = 4, #ARGV do released[#released + 1] = give_back(ARGV[i], cooldown, event) and 1 or 0 end
 return released
+end)()
