@@ -146,18 +146,19 @@ class QueueAccounts:
     def on_job_started(self, child: Any) -> None:
         """A run of a job has begun: should it be killed, its handler is to know."""
         handler = self._of_jobs.get(child.id)
-        if handler is not None:
+        if handler is not None and child.failures == handler.job.failures:  # else that run has failed meanwhile
             handler.watch()
 
     def on_job_error(self, child: Any, _error: Any) -> None:
-        """An attempt has failed: the next one gets a pipe of its own."""
+        """An attempt has failed: what it holds goes back, and the next one gets a pipe of its own."""
         handler = self._of_jobs.get(child.id)
         if handler is None:
             return
         handler.retire()
+        spoilt = child.data["pipe"]
         if handler.job.failures < handler.job.times:
-            spoilt, child.data["pipe"] = child.data["pipe"], self.create_pipe(handler.job)
-            spoilt.close()
+            child.data["pipe"] = self.create_pipe(handler.job)
+        spoilt.close()
 
     def _join(self, handler: Any, job: Any) -> None:
         handler.job = job

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import FIRST_COMPLETED, wait
+
 import pytest
 
 from redispool import Account, AccountPool, AcquireTimeout
@@ -221,3 +223,19 @@ def test_a_limit_counts_what_was_held_before_it_was_set(make_pool):
         pool.acquire_account(owner="me", timeout=0)
     for handle in held:
         handle.release()
+
+
+def test_those_who_are_served_as_a_limit_is_set_are_counted(make_pool, queue_up, client, key):
+    pool = make_pool(3)
+    for handle in [pool.acquire_account(owner="x") for _ in range(3)]:
+        handle.release(cooldown=5)
+    waiting = [queue_up(pool, owner="me") for _ in range(3)]
+    ends = max(score for _, score in client.zrange(key("cooling"), 0, -1, withscores=True))
+    client.zadd(key("cooling"), dict.fromkeys(client.zrange(key("cooling"), 0, -1), ends - 10_000))
+    pool.configure(max_per_owner=1)
+    first = next(iter(wait(waiting, 5, FIRST_COMPLETED).done)).result()
+    assert client.scard(key("owner:me")) == client.hlen(key("held")) == 1
+    first.release()
+    for one in waiting:
+        if one.result(5) is not first:
+            one.result().release()

@@ -111,6 +111,18 @@ def test_at_maxmemory_holders_keep_what_they_have_and_the_others_wait_until_ther
         check_at_rest(client, "redispool", pool_name)
 
 
+@KINDS
+def test_at_maxmemory_an_account_can_be_given_back(own_server, open_pool, kind):
+    server = own_server(kind)
+    pool = open_pool(AccountPool, server, 1, ttl=60, patience=1)
+    held = pool.acquire_account()
+    with server.client() as client:
+        client.config_set("maxmemory", 1)
+        held.release()
+        assert pool.status().free == 1
+        client.config_set("maxmemory", 0)
+
+
 # -- persistence -----------------------------------------------------------------------------------------------------
 
 

@@ -6,7 +6,8 @@
 local given, changed = cjson.decode(ARGV[3]), false
 if given.max_per_owner and by_owner ~= 'all' then
   if call('EXISTS', LEASES) == 1 then return {'unlisted'} end
-  call('HSET', META, 'owners', 'all') -- there is none to list
+  by_owner = 'all' -- there is none to list
+  call('HSET', META, 'owners', by_owner)
 end
 need_extras()
 for name, value in pairs(given) do

@@ -1,4 +1,5 @@
--- Guarantees: once 1 is returned, OWNER tells of every lease, and will from now on; until then, of those that are new or renewed. Bounded.
+-- Guarantees: once 1 is returned, OWNER tells of every lease, and will from now on; until then, of those that are new or renewed.
+-- Bounded, but for leases that end in one millisecond.
 -- How far it came is in META, whoever calls: by when leases end, which means the same on every server.
 -- Returns {1} | {0}: call it again.
 -- No arguments but ARGV[1] and [2], which all scripts have (see shared/settings.lua)

@@ -12,21 +12,24 @@ if not extras and #ARGV == 4 and (ARGV[3] == '' or ARGV[3] == '0') then
   record = record and string.sub(record, 1, 2) == '1\n' and record
 end
 local released = record and name .. '\n' .. owner .. '\n' .. fence .. '\n' .. token .. '\n\n'
-if record and not anyone_waits and call('HSETNX', PLACES, name, '1') == 1 then
-  call('ZREM', LEASES, token)
-  call('HDEL', HELD, token)
-  if by_owner then redis.pcall('SREM', OWNER .. owner, token) end
-  call('DEL', LOCK .. name)
-  call('RPUSH', ROTATION, name)
-  call('HSET', META, 'free', string.format('%d', (settings[4] or 0) + 1))
-  call('XADD', EVENTS, 'MAXLEN', '~', EVENTS_KEPT, '*', 'released', released)
-  return {1}
+if record and not anyone_waits then
+  local free = string.format('%d', (settings[4] or 0) + 1)
+  call('ZREM', LEASES, token) -- first: a server whose memory is full lets nobody begin with what needs some
+  if call('HSETNX', PLACES, name, '1') == 1 then
+    call('HDEL', HELD, token)
+    if by_owner then redis.pcall('SREM', OWNER .. owner, token) end
+    call('DEL', LOCK .. name)
+    call('RPUSH', ROTATION, name)
+    call('HSET', META, 'free', free)
+    call('XADD', EVENTS, 'MAXLEN', '~', EVENTS_KEPT, '*', 'released', released)
+    return {1}
+  end
 end
 --@include line
 --@include clock
 if record and anyone_waits then
   local granted = string.format('%d', (settings[5] or 0) + 1)
-  local first = call('ZPOPMIN', QUEUE)
+  local first = redis.pcall('ZPOPMIN', QUEUE) -- nobody could join one of another type
   local head, entry, box, asker, ttl, since, mailbox = first[1], nil, nil, nil, nil, nil, nil
   if head then entry = call('HGET', REQUESTS, head) end
   if entry then box, asker, ttl, since = string.match(entry, '^(.-)\n(.-)\n(%d+)\n(%d+)\n\n$') end -- any account, without options

@@ -166,6 +166,50 @@ def test_an_answer_that_came_too_late_is_not_taken_for_that_of_the_next_attempt(
     wait_until(lambda: has_ended(queue))
 
 
+@in_processes
+def test_an_attempt_is_not_taken_for_gone_as_exscript_tells_late_that_the_one_before_it_began(manager, queue):
+    failing, told = threading.Event(), threading.Event()
+
+    def be_late(child):
+        assert failing.wait(10)  # the first attempt has failed, and the next one is not begun
+        told.set()
+
+    def go_on(name, info):
+        failing.set()
+        told.wait(1)
+
+    events = queue.workqueue.job_started_event
+    events.disconnect(queue.account_manager.on_job_started)
+    events.listen(be_late)
+    events.listen(queue.account_manager.on_job_started)
+    queue.exc_cb = go_on
+
+    def job(job, host, conn):
+        if job.failures == 0:
+            raise RuntimeError
+        conn.account_factory(None).release()
+
+    queue.run(dummy("r1"), job, attempts=2)
+    wait_until(lambda: has_ended(queue))
+    assert queue.failed == 0
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_what_a_job_held_comes_back_though_the_callback_for_errors_fails(manager, queue):
+    def fail(name, info):
+        raise RuntimeError(name)
+
+    def job(job, host, conn):
+        conn.account_factory(None)
+        raise RuntimeError
+
+    queue.exc_cb = fail
+    queue.run([dummy("r1"), dummy("r2")], job)
+    wait_until(lambda: has_ended(queue))
+    wait_until(lambda: held(manager.default_pool) == [])
+    wait_until(lambda: not any(handler.is_alive() for handler in list(queue.pipe_handlers.values())))
+
+
 def test_a_queue_that_was_destroyed_takes_a_manager(open_queue, manager, mode):
     queue = open_queue(None, mode=mode)
     queue.destroy()

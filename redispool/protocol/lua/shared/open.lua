@@ -5,8 +5,8 @@
 local function whole(number) return string.format('%d', number) end
 
 local function need_extras()
-  if not extras then
-    extras = '1'
+  if not settings[2] then
+    settings[2], extras = '1', '1'
     call('HSET', META, 'extras', extras)
   end
 end
