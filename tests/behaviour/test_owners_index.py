@@ -20,6 +20,17 @@ def pool_type():
     return AccountPool
 
 
+CALL = PoolChannel.call
+
+
+def die(self, script, *arguments, **options):
+    """Call a script, and be gone when it was one that lists."""
+    reply = yield from CALL(self, script, *arguments, **options)
+    if script is scripts.ENLIST:
+        raise SystemExit
+    return reply
+
+
 def hold(pool, count, owner="me"):
     return [handle for _ in range(count // 100) for handle in pool.acquire_accounts(100, owner=owner, timeout=0)]
 
@@ -76,13 +87,6 @@ def test_what_changes_between_two_pages_is_listed_as_well(make_pool, monkeypatch
 def test_who_dies_while_he_lists_has_it_listed_by_the_next(make_pool, monkeypatch):
     pool = make_pool(MANY, auto_renew=False)
     hold(pool, MANY)
-    call = PoolChannel.call
-
-    def die(self, script, *arguments, **options):
-        reply = yield from call(self, script, *arguments, **options)
-        if script is scripts.ENLIST:
-            raise SystemExit
-        return reply
 
     with monkeypatch.context() as patch:
         patch.setattr(PoolChannel, "call", die)
@@ -141,12 +145,6 @@ def test_who_began_to_list_a_pool_that_was_reset_does_not_end_it_for_who_began_a
     pool = make_pool(MANY, auto_renew=False)
     hold(pool, MANY)
     call, told = PoolChannel.call, []
-
-    def die(self, script, *arguments, **options):
-        reply = yield from call(self, script, *arguments, **options)
-        if script is scripts.ENLIST:
-            raise SystemExit
-        return reply
 
     def reset(self, script, *arguments, **options):
         reply = yield from call(self, script, *arguments, **options)
