@@ -52,6 +52,10 @@ def _by_index(client: Client, prefix: str) -> dict[str, bytes]:
     return {_text(key)[len(prefix) :]: key for key in client.scan_iter(match=pattern, count=1000)}
 
 
+def _counted(client: Client, start: str, what: str) -> int:
+    return int(client.hget(start + "meta", what) or 0)
+
+
 def snapshot(client: Client, namespace: str, pool: str) -> Snapshot:
     """Read the keys of a quiet pool."""
     start = f"{namespace}:{{{pool}}}:"
@@ -78,7 +82,7 @@ def snapshot(client: Client, namespace: str, pool: str) -> Snapshot:
         places={_text(name): int(count) for name, count in client.hgetall(start + "places").items()},
         sessions={name: int(head[0]) for name, head in heads.items()},
         hashes={_text(digest): _text(name) for digest, name in client.hgetall(start + "hashes").items()},
-        free=int(client.hget(start + "meta", "free") or 0),
+        free=client.llen(start + "rotation") + _counted(client, start, "more") - _counted(client, start, "stale"),
         held={token: (entry[0], entry[1], int(entry[2])) for token, entry in held.items()},
         leases={_text(token): end for token, end in client.zrange(start + "leases", 0, -1, withscores=True)},
         cooling={_text(seat): end for seat, end in client.zrange(start + "cooling", 0, -1, withscores=True)},
@@ -120,7 +124,9 @@ def seat_of(name: str, number: int) -> str:
 
 def _check_rotation(shot: Snapshot, most_accounts: int | None) -> None:
     counted = dict(Counter(shot.rotation))
-    assert counted == {name: abs(count) for name, count in shot.places.items()}, "places does not count the rotation"
+    told = {name: abs(count) for name, count in shot.places.items() if count}
+    assert counted == told, "places does not count the rotation"
+    assert set(shot.places) <= {*shot.sessions, *counted}, "places of an account that is no member"
     if most_accounts is not None:
         assert len(shot.rotation) <= 2 * most_accounts, "the rotation is longer than twice the number of accounts"
     for name, sessions in shot.sessions.items():

@@ -68,7 +68,7 @@ TAMPERINGS = {
         "its entries in a rotation are not counted",
     ),
     "a wrong number of free seats": (
-        lambda client, key, token: client.hincrby(key("meta"), "free", 1),
+        lambda client, key, token: client.hincrby(key("meta"), "more", 1),
         "4 seats are said to be free, and 3 are",
     ),
     "a turn without a seat": (

@@ -27,11 +27,15 @@ class Rotation:
         if self.has_turn(name):
             return
         stale = [turn for turn in self.turns if turn.name == name]
-        distinct = {turn.name for turn in self.turns} | {name}
-        if stale and len(self.turns) - len(distinct) >= (len(distinct) if members is None else members):
+        if stale and self._is_long(members):
             stale[-1].stale = False  # or the list would grow for ever
         else:
             self.turns.append(Turn(name))
+
+    def _is_long(self, members: int | None) -> bool:
+        if members is None:
+            return len(self.turns) >= 2 * len({turn.name for turn in self.turns})
+        return sum(turn.stale for turn in self.turns) > members
 
     def leave(self, name: str) -> None:
         for turn in self.turns:

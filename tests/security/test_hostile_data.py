@@ -106,7 +106,7 @@ def test_no_garbage_in_a_hash_makes_a_script_hang_or_run_away(server, make_pool,
             client.delete(key)
 
 
-@pytest.mark.parametrize("field", ["free", "fence", "stamp", "next_at", "policy"])
+@pytest.mark.parametrize("field", ["more", "stale", "fence", "stamp", "next_at", "policy"])
 def test_garbage_in_meta_is_named_before_anything_changes(make_pool, client, pool_name, field):
     make_pool(2)
     keys = PoolKeys("redispool", pool_name)

@@ -17,14 +17,14 @@ local is_plain = not extras and WANT == '' and STAMP == '' and OPTIONS == ''
 local lease = is_plain and call('ZRANGE', LEASES, '0', '0', 'WITHSCORES') -- the first to end
 is_plain = is_plain and (not lease[2] or tonumber(lease[2]) > now)
 if is_plain and not anyone_waits then
-  local free, fence = string.format('%d', (settings[4] or 0) - 1), string.format('%d', (settings[5] or 0) + 1)
+  local fence = string.format('%d', (settings[5] or 0) + 1)
   local name = call('LPOP', ROTATION)
-  local record = name and call('HGET', PLACES, name) == '1' and call('HGET', ACCOUNTS, name)
+  local places = name and redis.pcall('HINCRBY', PLACES, name, '-1')
+  local record = places == 0 and call('HGET', ACCOUNTS, name)
   if record and string.sub(record, 1, 2) == '1\n' and call('SET', LOCK .. name, TOKEN, 'PX', TTL, 'NX') then
     if redis.pcall('HSETNX', HELD, TOKEN, name .. '\n' .. ASKER .. '\n' .. fence .. '\n' .. now_text .. '\n') == 1 then
       local expires = string.format('%d', now + TTL)
-      call('HDEL', PLACES, name)
-      call('HSET', META, 'free', free, 'fence', fence)
+      call('HSET', META, 'fence', fence)
       call('ZADD', LEASES, expires, TOKEN)
       if by_owner then redis.pcall('SADD', OWNER .. ASKER, TOKEN) end
       call('XADD', EVENTS, 'MAXLEN', '~', EVENTS_KEPT, '*', 'granted', name .. '\n' .. ASKER .. '\n' .. fence .. '\n' .. TOKEN .. '\n\n')
@@ -32,7 +32,10 @@ if is_plain and not anyone_waits then
     end
     call('DEL', LOCK .. name) -- the token was granted something before, and is told so below
   end
-  if name then call('LPUSH', ROTATION, name) end -- where it was
+  if name then -- back to where it was
+    if type(places) == 'number' then call('HINCRBY', PLACES, name, '1') end
+    call('LPUSH', ROTATION, name)
+  end
 end
 --@include line
 -- there are members (counted twice), and nothing is free

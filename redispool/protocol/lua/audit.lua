@@ -111,7 +111,7 @@ local function check_places(choice)
   local places = call('HGETALL', PLACES .. choice)
   for i = 1, #places, 2 do
     local name, count = places[i], math.abs(tonumber(places[i + 1]))
-    if counted[name] ~= count then
+    if (counted[name] or 0) ~= count then
       report(name, 'it has ' .. (counted[name] or 0) .. ' entries in a rotation, and ' .. count .. ' are counted')
     end
     counted[name] = nil
@@ -120,7 +120,7 @@ local function check_places(choice)
 end
 
 local function totals()
-  local members, free = call('LLEN', MEMBERS), tonumber(call('HGET', META, 'free') or 0)
+  local members, free = call('LLEN', MEMBERS), count_free()
   if members ~= call('HLEN', ACCOUNTS) then report('members', 'they are not as many as there are records') end
   if members ~= call('HLEN', HASHES) then report('members', 'they are not as many as there are hashes') end
   if call('HLEN', HELD) ~= call('ZCARD', LEASES) then report('leases', 'they are not as many as their index tells') end
@@ -164,7 +164,7 @@ local function check_request(token)
   if left == -1 then report(token, 'the presence of its mailbox has no end') end
   -- with extras, who waits for several, or the policy, may hold up who could have what is free
   if extras or left <= 0 or left > PRESENCE or call('EXISTS', MAIL .. request.box) == 1 then return end
-  local free = request.want == '' and tonumber(call('HGET', META, 'free') or 0) > 0 or is_turn('', request.want)
+  local free = request.want == '' and count_free() > 0 or is_turn('', request.want)
   if free then report(token, 'it waits for what is free', left + 1) end -- by then it has asked again, or is gone
 end
 

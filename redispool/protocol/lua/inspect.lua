@@ -6,7 +6,7 @@
 --@include reading
 if may_write() then reclaim() end
 local reply = {
-  now, call('LLEN', MEMBERS), tonumber(call('HGET', META, 'free') or 0), call('ZCARD', LEASES),
+  now, call('LLEN', MEMBERS), count_free(), call('ZCARD', LEASES),
   call('ZCARD', COOLING), call('HLEN', REQUESTS), call('ZCARD', DIRTY),
   call('HLEN', QUARANTINE), settings[7] or '',
 }

@@ -13,17 +13,17 @@ if not extras and #ARGV == 4 and (ARGV[3] == '' or ARGV[3] == '0') then
 end
 local released = record and name .. '\n' .. owner .. '\n' .. fence .. '\n' .. token .. '\n\n'
 if record and not anyone_waits then
-  local free = string.format('%d', (settings[4] or 0) + 1)
   call('ZREM', LEASES, token) -- first: a server whose memory is full lets nobody begin with what needs some
-  if call('HSETNX', PLACES, name, '1') == 1 then
+  local places = redis.pcall('HINCRBY', PLACES, name, '1')
+  if places == 1 then
     call('HDEL', HELD, token)
     if by_owner then redis.pcall('SREM', OWNER .. owner, token) end
     call('DEL', LOCK .. name)
     call('RPUSH', ROTATION, name)
-    call('HSET', META, 'free', free)
     call('XADD', EVENTS, 'MAXLEN', '~', EVENTS_KEPT, '*', 'released', released)
     return {1}
   end
+  if type(places) == 'number' then call('HINCRBY', PLACES, name, '-1') end
 end
 --@include line
 --@include clock

@@ -48,8 +48,9 @@ if places > 0 then -- its turn passes to the new name, of which stale entries ma
   set_in_list(ROTATION, -1)
   local stale = -places_of('', new_name)
   call('HSET', PLACES, new_name, stale + 1)
-  if places > 1 then call('HSET', PLACES, name, 1 - places) else call('HDEL', PLACES, name) end
+  if places > 1 then call('HSET', PLACES, name, 1 - places) end
 end
+if places == 0 or places == 1 then call('HDEL', PLACES, name) end
 for _, choice in ipairs(choices_of(record)) do -- there its turn comes at the end
   leave(choice, name)
   call('SREM', CARRIERS .. choice, name)

@@ -26,6 +26,7 @@ end
 -- Forgets what the pool knew of an account that is a member no more.
 local function forget_account(name, record)
   retire(name, record)
+  if places_of('', name, 1) == 0 then call('HDEL', PLACES, name) end
   if not extras then return end
   for number = 1, math.max(sessions_of(record), 1) do
     call('ZREM', COOLING, seat_of(name, tostring(number)))

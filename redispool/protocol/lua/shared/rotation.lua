@@ -1,6 +1,7 @@
 -- Guarantees: in each rotation that an account is in it has one turn at most; its other entries there are stale, and skipped.
 -- There is the rotation of all accounts, '', and one for each choice of labels that was asked for: '\tNAME=VALUE\t...'.
 -- PLACES counts an account's entries in a rotation: n > 0, the last of n is its turn and the others are stale; -n, all n are stale.
+-- META counts in 'stale' the stale entries of the rotation of all, and in 'more' the free seats of accounts beyond the first of each.
 -- A record is 'SESSIONS[\tNAME=VALUE\t...]\n...'; 0 sessions: the account is never locked.
 --@include names
 local BOUND = 64 -- steps that one call may spend on what others left behind
@@ -32,11 +33,26 @@ local function choices_of(record)
   return found
 end
 
+local function tally(what, change)
+  if change ~= 0 then call('HINCRBY', META, what, change) end
+end
+
+local function count_free()
+  local counted = call('HMGET', META, 'more', 'stale')
+  return call('LLEN', ROTATION) + (tonumber(counted[1] or 0) or 0) - (tonumber(counted[2] or 0) or 0)
+end
+
 -- What PLACES counts for the account; 'garbled' (0 if not given) where somebody has written what is no such number.
 local function places_of(choice, name, garbled)
   local places = call('HGET', PLACES .. choice, name)
-  if not places then return 0 end
+  if not places or places == '0' then return 0 end
   return string.match(places, '^-?[1-9]%d?%d?%d?%d?%d?$') and tonumber(places) or garbled or 0
+end
+
+-- Whether one more entry might let a rotation grow beyond twice the accounts, now or when others join it too.
+local function too_many_stale(choice)
+  if choice == '' then return (tonumber(call('HGET', META, 'stale') or 0) or 0) > call('LLEN', MEMBERS) end
+  return call('LLEN', ROTATION .. choice) >= 2 * call('HLEN', PLACES .. choice)
 end
 
 -- Puts the account at the end of one rotation, unless it has its turn there already.
@@ -54,10 +70,9 @@ local function join(choice, name)
     call('HSET', places_in, name, places - 1)
   else
     local stale = 1 - places
-    local distinct = call('HLEN', places_in)
-    local most = choice == '' and call('LLEN', MEMBERS) or distinct
-    if call('LLEN', rotation) - distinct >= most then
+    if too_many_stale(choice) then
       call('HSET', places_in, name, stale)
+      if choice == '' then tally('stale', -1) end
     else
       call('RPUSH', rotation, name)
       call('HSET', places_in, name, stale + 1)
@@ -68,7 +83,9 @@ end
 -- Takes the account's turn in one rotation away, from wherever it is: its entries become stale.
 local function leave(choice, name)
   local places = places_of(choice, name)
-  if places > 0 then call('HSET', PLACES .. choice, name, -places) end
+  if places <= 0 then return end
+  call('HSET', PLACES .. choice, name, -places)
+  if choice == '' then tally('stale', 1) end
 end
 
 local function join_rotation(name, record)
@@ -93,6 +110,7 @@ local function next_account(choice)
       call('HINCRBY', PLACES .. choice, name, places > 0 and -1 or 1)
     end
     if places == 1 then return name end
+    if choice == '' and places ~= 0 then tally('stale', -1) end
   end
   return nil, true
 end

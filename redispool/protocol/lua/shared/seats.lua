@@ -16,26 +16,24 @@ end
 -- The highest seat of the account that may be held although it has fewer now; 0: none.
 local function surplus_of(name) return math.min(tonumber(call('HGET', SURPLUS, name) or 0) or 0, 10000) end
 
-local function count_free(change) return call('HINCRBY', META, 'free', change) end
-
 -- Milliseconds after which to look at a lock again: until it ends, where it does.
 local function left_of(seat)
   local left = call('PTTL', LOCK .. seat)
   return left >= 0 and math.max(left, 1) or 60000
 end
 
--- Returns a seat to those that are free; how many there are now. What is free already, as somebody deleted its lock, counts once.
+-- Returns a seat to those that are free. What is free already, as somebody deleted its lock, counts once.
 local function put_back(name, number, record)
-  local several = sessions_of(record) > 1
-  if not several and places_of('', name) > 0 then return count_free(0) end
-  local count = count_free(1)
-  if several and type(redis.pcall('RPUSH', IDLE .. name, number)) == 'table' then -- of another type: the seat comes when it is gone
-    need_extras()
-    call('ZADD', COOLING, now + 1000, seat_of(name, number))
-    return count_free(-1)
+  local has_turn = places_of('', name) > 0
+  if sessions_of(record) > 1 then
+    if type(redis.pcall('RPUSH', IDLE .. name, number)) == 'table' then -- of another type: the seat comes when it is gone
+      need_extras()
+      return call('ZADD', COOLING, now + 1000, seat_of(name, number))
+    end
+    if has_turn then tally('more', 1) end
   end
+  if has_turn then return end
   join_rotation(name, record)
-  return count
 end
 
 -- A lock that no lease tells of (an operator's own, or an index that went astray) gets one of owner '?', which ends with the lock.
@@ -111,7 +109,7 @@ local function withdraw(name, record)
     leave_rotation(name, record)
     for _, number in ipairs(redis.pcall('LRANGE', IDLE .. name, 0, -1)) do seats[#seats + 1] = seat_of(name, number) end
     if #seats == 0 then seats[1] = name end
-    count_free(-#seats)
+    tally('more', 1 - #seats)
   end
   call('DEL', IDLE .. name)
   return seats

@@ -29,9 +29,9 @@ end
 local settings = call('HMGET', META, 'version', 'extras', 'sealed', 'free', 'fence', 'stamp', 'policy', 'owners')
 if settings[1] and settings[1] ~= ARGV[1] then return {'mismatch', settings[1]} end
 if is_first_contact then
-  local counters = {'free', 'fence', 'stamp', 'next_at'}
+  local counters = {'more', 'stale', 'fence', 'stamp', 'next_at'}
   for i, value in ipairs(call('HMGET', META, unpack(counters))) do
-    if value and not (i <= 2 and string.match(value, '^-?%d+$') or i > 2 and tonumber(value)) then return {'garbage', META, counters[i]} end
+    if value and not (i <= 3 and string.match(value, '^-?%d+$') or i > 3 and tonumber(value)) then return {'garbage', META, counters[i]} end
   end
 end
 -- What a pool pays for what it does not use is this one look: 'extras' is set when it first uses more than leases and turns.

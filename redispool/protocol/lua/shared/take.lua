@@ -87,7 +87,7 @@ end
 
 -- Takes several different accounts, or none; a list of grants.
 local function take_several(request, count)
-  if tonumber(call('HGET', META, 'free') or 0) < count then return nil end
+  if count_free() < count then return nil end
   local names, bounded = pop_several(request, count)
   if not names then return nil, bounded end
   local mails, failed = {}, false

@@ -48,14 +48,14 @@ end
 
 -- Whether something is free of what is wanted, though perhaps not for who wants it, or not yet.
 local function is_free(request)
-  if request.want == '' then return tonumber(call('HGET', META, 'free') or 0) > 0 end
+  if request.want == '' then return count_free() > 0 end
   if string.sub(request.want, 1, 1) == '\t' then return call('EXISTS', ROTATION .. request.want) == 1 end
   return places_of('', request.want, 1) > 0
 end
 
 -- Somebody who held others up has gone, or was served: who is next shall ask. 'queue' is the one that he was in.
 local function tell_next(queue)
-  if call('EXISTS', REQUESTS) == 0 or tonumber(call('HGET', META, 'free') or 0) <= 0 then return end
+  if call('EXISTS', REQUESTS) == 0 or count_free() <= 0 then return end
   wake((first_of({queue}, '')))
   local name = call('LRANGE', ROTATION, 0, 0)[1]
   local record = name and call('HGET', ACCOUNTS, name)
@@ -75,7 +75,6 @@ end
 -- The account, which is never locked, comes into the rotation if it is not there, and to all who wait for it.
 local function open_up(name, record)
   if places_of('', name) > 0 then return end
-  count_free(1)
   join_rotation(name, record)
   for _ = 1, CROWD do
     local request = first_waiter(name, record, true)
@@ -107,7 +106,8 @@ local function free(seat)
   if not request then
     put_back(name, number, record)
   elseif wants_several(request) then
-    if put_back(name, number, record) >= request.options.count then wake(request) end
+    put_back(name, number, record)
+    if count_free() >= request.options.count then wake(request) end
   elseif pause() > 0 then
     put_back(name, number, record)
     wake(request) -- it asks again when the pace allows it
