@@ -92,7 +92,7 @@ TAMPERINGS = {
         "its lock is a list",
     ),
     "a lease that no owner is told of": (
-        lambda client, key, token: client.hset(key("meta"), "owners", "all"),
+        lambda client, key, token: client.hset(key("meta"), mapping={"version": "1 settings", "owners": "all"}),
         "its owner is not told of its lease",
     ),
     "a lease that is not in the index": (

@@ -133,7 +133,7 @@ MUTANTS = [
         "give out the same fence again",
         f"{LEASES}::test_fences_grow_with_every_grant",
         (SHARED + "leasing.lua", "call('HINCRBY', META, 'fence', 1)", "call('HINCRBY', META, 'fence', 0)"),
-        (LUA + "acquire.lua", "(settings[5] or 0) + 1", "(settings[5] or 0) + 0"),
+        (LUA + "acquire.lua", "redis.pcall('HINCRBY', META, 'fence', '1')", "redis.pcall('HINCRBY', META, 'fence', '0')"),
     ),
     mutant(
         "forget the fence at a reset",
@@ -166,7 +166,7 @@ MUTANTS = [
         "free an account without handing it to who waits",
         MODEL,
         (SHARED + "waiters.lua", "  if not request then\n    put_back", "  if true then\n    put_back"),
-        (LUA + "release.lua", "if mailbox and", "if false and"),
+        (LUA + "release.lua", "local granted = mailbox and", "local granted = false and"),
     ),
     mutant(
         "let newcomers overtake who waits",

@@ -100,7 +100,7 @@ def test_no_garbage_in_a_hash_makes_a_script_hang_or_run_away(server, make_pool,
         for key, field, junk in hashed:
             client.hset(f"redispool:{{{name}}}:{key}", field, junk)
         act(pool)
-        client.hset(f"redispool:{{{name}}}:meta", "policy", meta)
+        client.hset(f"redispool:{{{name}}}:meta", mapping={"version": "1 extras", "policy": meta})
         act(pool)
         for key in client.scan_iter(f"redispool:{{{name}}}*"):
             client.delete(key)
@@ -120,7 +120,7 @@ def test_garbage_in_meta_is_named_before_anything_changes(make_pool, client, poo
 @pytest.mark.parametrize("policy", ['{"pace":"fast"}', "[]x", '{"cleanup":1e', '{"cooldown":{}}', "7", "null"])
 def test_a_policy_that_is_none_is_refused_and_not_guessed(make_pool, client, pool_name, policy):
     pool = make_pool(1)
-    client.hset(PoolKeys("redispool", pool_name).meta, "policy", policy)
+    client.hset(PoolKeys("redispool", pool_name).meta, mapping={"version": "1 extras", "policy": policy})
     with pytest.raises(ProtocolMismatch, match="'policy'"):
         pool.acquire_account(timeout=0)
 

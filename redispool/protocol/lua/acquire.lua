@@ -13,24 +13,25 @@ if #ARGV > 6 then WANT, WAIT, BOX, AHEAD, STAMP, OPTIONS = ARGV[6], ARGV[7] ~= '
 -- The common cases first, before all that the others need is even made: who asks for the first time for the next in turn,
 -- in a pool of simple accounts where nothing has expired, gets it if nobody waits, or is the next to wait.
 local is_plain = not extras and WANT == '' and STAMP == '' and OPTIONS == ''
-  and (not settings[3] or string.find(ARGV[2], ' ' .. settings[3], 1, true)) -- the keys of its records
+  and (not sealed or string.find(ARGV[2], ' ' .. sealed, 1, true)) -- the keys of its records
 local lease = is_plain and call('ZRANGE', LEASES, '0', '0', 'WITHSCORES') -- the first to end
 is_plain = is_plain and (not lease[2] or tonumber(lease[2]) > now)
 if is_plain and not anyone_waits then
-  local fence = string.format('%d', (settings[5] or 0) + 1)
   local name = call('LPOP', ROTATION)
   local places = name and redis.pcall('HINCRBY', PLACES, name, '-1')
   local record = places == 0 and call('HGET', ACCOUNTS, name)
   if record and string.sub(record, 1, 2) == '1\n' and call('SET', LOCK .. name, TOKEN, 'PX', TTL, 'NX') then
-    if redis.pcall('HSETNX', HELD, TOKEN, name .. '\n' .. ASKER .. '\n' .. fence .. '\n' .. now_text .. '\n') == 1 then
+    local fence = redis.pcall('HINCRBY', META, 'fence', '1') -- an error, should somebody have written what is no number
+    fence = type(fence) == 'number' and string.format('%d', fence)
+    if fence and redis.pcall('HSETNX', HELD, TOKEN, name .. '\n' .. ASKER .. '\n' .. fence .. '\n' .. now_text .. '\n') == 1 then
       local expires = string.format('%d', now + TTL)
-      call('HSET', META, 'fence', fence)
       call('ZADD', LEASES, expires, TOKEN)
       if by_owner then redis.pcall('SADD', OWNER .. ASKER, TOKEN) end
       call('XADD', EVENTS, 'MAXLEN', '~', EVENTS_KEPT, '*', 'granted', name .. '\n' .. ASKER .. '\n' .. fence .. '\n' .. TOKEN .. '\n\n')
       return {'granted', now, 'granted\n' .. TOKEN .. '\n' .. name .. '\n' .. fence .. '\n' .. now_text .. '\n' .. expires .. '\n' .. record}
     end
     call('DEL', LOCK .. name) -- the token was granted something before, and is told so below
+    if fence then call('HINCRBY', META, 'fence', '-1') end
   end
   if name then -- back to where it was
     if type(places) == 'number' then call('HINCRBY', PLACES, name, '1') end
@@ -40,7 +41,7 @@ end
 --@include line
 -- there are members (counted twice), and nothing is free
 if is_plain and WAIT and AHEAD == '' and call('EXISTS', MEMBERS, MEMBERS, ROTATION) == 2 and call('HEXISTS', HELD, TOKEN) == 0 then
-  local stamp, box = string.format('%d', math.max(now * 1000, tonumber(settings[6] or 0) + 1)), BOX
+  local stamp, box = string.format('%d', math.max(now * 1000, tonumber(call('HGET', META, 'stamp') or 0) + 1)), BOX
   if call('ZADD', QUEUE, 'NX', stamp, TOKEN) == 1 then
     call('HSET', META, 'stamp', stamp)
     if box == '' then
@@ -127,7 +128,7 @@ more = more or restless and STAMP == '' and (tonumber(AHEAD) or 0) > 0
 -- It joins the queue, or stays in its place.
 local stamp, since = STAMP, nil
 if stamp == '' then
-  local arrival = whole(math.max(now * 1000, tonumber(settings[6] or 0) + 1))
+  local arrival = whole(math.max(now * 1000, tonumber(call('HGET', META, 'stamp') or 0) + 1))
   stamp = AHEAD == '' and arrival or whole(arrival - AHEAD)
   if call('ZADD', queue, 'NX', stamp, TOKEN) == 1 then
     call('HSET', META, 'stamp', arrival)

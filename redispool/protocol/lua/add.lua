@@ -14,7 +14,7 @@ for i = 3, #ARGV, 3 do
     if kind ~= 'none' and kind ~= 'string' then return {'wrongtype', lock, 'string', kind} end
   end
 end
-call('HSET', META, 'version', ARGV[1])
+write_version()
 local function head_of(record) return string.match(record, '^[^\n]*') end
 
 local added, changed = {}, {}

@@ -17,7 +17,7 @@ for name, value in pairs(given) do
 end
 if changed then record_event('configured', '', caller, 0, ARGV[3]) end
 local text = next(policy) and cjson.encode(policy) or ''
-if text == '' then call('HDEL', META, 'policy') else call('HSET', META, 'version', ARGV[1], 'policy', text) end
+if text == '' then call('HDEL', META, 'policy') else call('HSET', META, 'policy', text) end
 if not changed then return {text} end
 
 local latest = clock[1] * 1000000 + clock[2] + (policy.pace or 0) -- a pause that was longer is over by then

@@ -17,5 +17,6 @@ for i = 1, #page, 2 do
   local _, owner = lease_of(page[i])
   if owner then list_lease(page[i], owner) end
 end
+need_settings()
 call('HSET', META, 'owners', is_last and 'all' or from)
 return {is_last and 1 or 0}

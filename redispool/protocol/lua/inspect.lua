@@ -8,7 +8,7 @@ if may_write() then reclaim() end
 local reply = {
   now, call('LLEN', MEMBERS), count_free(), call('ZCARD', LEASES),
   call('ZCARD', COOLING), call('HLEN', REQUESTS), call('ZCARD', DIRTY),
-  call('HLEN', QUARANTINE), settings[7] or '',
+  call('HLEN', QUARANTINE), call('HGET', META, 'policy') or '',
 }
 local page = call('ZRANGE', LEASES, ARGV[3], ARGV[4], 'WITHSCORES')
 reply[#reply + 1] = #page / 2

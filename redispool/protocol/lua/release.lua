@@ -28,7 +28,6 @@ end
 --@include line
 --@include clock
 if record and anyone_waits then
-  local granted = string.format('%d', (settings[5] or 0) + 1)
   local first = redis.pcall('ZPOPMIN', QUEUE) -- nobody could join one of another type
   local head, entry, box, asker, ttl, since, mailbox = first[1], nil, nil, nil, nil, nil, nil
   if head then entry = call('HGET', REQUESTS, head) end
@@ -37,11 +36,12 @@ if record and anyone_waits then
     local lives_until = tonumber(box)
     if lives_until and lives_until > now or not lives_until and call('EXISTS', ALIVE .. box) == 1 then mailbox = lives_until and head or box end
   end
-  if mailbox and call('EXISTS', QUEUE .. ':' .. name) == 0 then
+  local granted = mailbox and call('EXISTS', QUEUE .. ':' .. name) == 0 and redis.pcall('HINCRBY', META, 'fence', '1')
+  if type(granted) == 'number' then
+    granted = string.format('%d', granted)
     local expires = string.format('%d', now + ttl)
     call('ZREM', LEASES, token)
     call('HDEL', HELD, token)
-    call('HSET', META, 'fence', granted)
     call('SET', LOCK .. name, head, 'PX', ttl)
     call('HSET', HELD, head, name .. '\n' .. asker .. '\n' .. granted .. '\n' .. now_text .. '\n')
     call('ZADD', LEASES, expires, head)

@@ -12,7 +12,8 @@ if step == 'begin' then
   for id in string.gmatch(sealed or '', '%S+') do
     if id ~= key then others[#others + 1] = id end
   end
-  call('HSET', META, 'version', ARGV[1], 'sealed', table.concat(others, ' '))
+  need_settings()
+  call('HSET', META, 'sealed', table.concat(others, ' '))
   call('HDEL', META, 'stray')
   return {'begun', call('LLEN', MEMBERS)}
 end

@@ -27,7 +27,8 @@ if left == 0 then
   end
   dismiss(queue_of(CLEANUP), 'empty')
   call('DEL', ROTATION, PLACES, HASHES, HELD, COOLING, SURPLUS, QUEUE, REQUESTS, QUARANTINE, REST, HEALTH, DIRTY, CHOICES, RESERVED)
-  call('HSET', META, 'version', ARGV[1], 'more', 0, 'stale', 0)
+  write_version()
+  call('HSET', META, 'more', 0, 'stale', 0)
   record_event('reset', '', caller, 0)
   if ARGV[3] == '1' then call('DEL', META, EVENTS) end
 end

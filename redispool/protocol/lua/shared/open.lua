@@ -4,10 +4,21 @@
 -- A whole number as Redis takes it; one that is left to Redis is printed as if it were a fraction, which takes its time.
 local function whole(number) return string.format('%d', number) end
 
+local function write_version() call('HSET', META, 'version', uses == '' and ARGV[1] or ARGV[1] .. ' ' .. uses) end
+
+-- Before a setting is written: from now on all scripts look for them.
+local function need_settings()
+  if uses == '' then
+    uses = 'settings'
+    write_version()
+  end
+end
+
 local function need_extras()
-  if not settings[2] then
-    settings[2], extras = '1', '1'
-    call('HSET', META, 'extras', extras)
+  extras = true
+  if uses ~= 'extras' then
+    uses = 'extras'
+    write_version()
   end
 end
 

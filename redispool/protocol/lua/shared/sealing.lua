@@ -1,7 +1,6 @@
 -- Guarantees: who lacks a key of the pool's records is told so before anything changes.
 -- META's 'sealed' names the keys of the records, 'KEY_ID ...', the newest first; 'stray' counts what was written with another one since.
 --@include open
-local sealed = settings[3]
 
 local function lacks_key()
   if not sealed or string.find(ARGV[2], ' ' .. sealed, 1, true) then return false end -- the common case
@@ -19,6 +18,7 @@ local function may_seal()
   local key = own_key()
   if not sealed and not key then return true end
   if key and (not sealed or call('EXISTS', MEMBERS) == 0) then -- whatever keys there were before, none is in use
+    need_settings()
     call('HSET', META, 'sealed', key)
     call('HDEL', META, 'stray')
     return true

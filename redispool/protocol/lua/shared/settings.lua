@@ -26,22 +26,28 @@ if is_first_contact then
     if found ~= 'none' and found ~= kind then return {'wrongtype', POOL .. name, kind, found} end
   end
 end
-local settings = call('HMGET', META, 'version', 'extras', 'sealed', 'free', 'fence', 'stamp', 'policy', 'owners')
-if settings[1] and settings[1] ~= ARGV[1] then return {'mismatch', settings[1]} end
-if is_first_contact then
-  local counters = {'more', 'stale', 'fence', 'stamp', 'next_at'}
-  for i, value in ipairs(call('HMGET', META, unpack(counters))) do
-    if value and not (i <= 3 and string.match(value, '^-?%d+$') or i > 3 and tonumber(value)) then return {'garbage', META, counters[i]} end
+-- What a pool pays for what it does not use is this one look: META's 'version' is that of the protocol, and after it stands 'settings' if
+-- there are others to be read, 'extras' if they are such that the common cases do not do.
+local version, uses = call('HGET', META, 'version'), ''
+local extras, sealed, policy = false, nil, {}
+local by_owner -- whether OWNER is kept: nil: nobody ever asked for it; 'all': it tells of all leases; else: of those that end before, and of new ones
+if version ~= ARGV[1] or is_first_contact then
+  local spoken
+  spoken, uses = string.match(version or ARGV[1], '^(%S*) ?(.*)$')
+  if spoken ~= ARGV[1] then return {'mismatch', version} end
+  local settings = call('HMGET', META, 'sealed', 'policy', 'owners')
+  if settings[2] then
+    local legible, rules = pcall(cjson.decode, settings[2])
+    for name, rule in pairs(legible and type(rules) == 'table' and rules or {false}) do
+      if type(rule) ~= 'number' and (name ~= 'cleanup' or rule ~= true) then return {'garbage', META, 'policy'} end
+    end
+    policy = rules
+  end
+  extras, sealed, by_owner = uses == 'extras' or settings[2] ~= false, settings[1], settings[3]
+  if is_first_contact then
+    local counters = {'more', 'stale', 'fence', 'stamp', 'next_at'}
+    for i, value in ipairs(call('HMGET', META, unpack(counters))) do
+      if value and not (i <= 3 and string.match(value, '^-?%d+$') or i > 3 and tonumber(value)) then return {'garbage', META, counters[i]} end
+    end
   end
 end
--- What a pool pays for what it does not use is this one look: 'extras' is set when it first uses more than leases and turns.
-local extras, policy = settings[2] or settings[7], {}
-if settings[7] then
-  local legible, rules = pcall(cjson.decode, settings[7])
-  for name, rule in pairs(legible and type(rules) == 'table' and rules or {false}) do
-    if type(rule) ~= 'number' and (name ~= 'cleanup' or rule ~= true) then return {'garbage', META, 'policy'} end
-  end
-  policy = rules
-end
-
-local by_owner = settings[8] -- whether OWNER is kept: nil: nobody ever asked for it; 'all': it tells of all leases; else: of those that end before, and of new ones
