@@ -20,7 +20,7 @@ if record and not anyone_waits then
     if by_owner then redis.pcall('SREM', OWNER .. owner, token) end
     call('DEL', LOCK .. name)
     call('RPUSH', ROTATION, name)
-    call('XADD', EVENTS, 'MAXLEN', '~', EVENTS_KEPT, '*', 'released', released)
+    call('XADD', EVENTS, '*', 'released', released) -- what was granted has shortened the trail
     return {1}
   end
   if type(places) == 'number' then call('HINCRBY', PLACES, name, '-1') end
