@@ -68,7 +68,7 @@ MUTANTS = [
         "drop the token check of release",
         f"{PROTECTIONS}::test_a_lock_that_an_operator_took_over_is_not_released_by_who_held_it_and_comes_back_at_its_end",
         (SHARED + "leases.lua", "if lock and lock ~= token and owner ~= '?' then", "if false then"),
-        (LUA + "release.lua", "call('GET', LOCK .. name) == token and", "true and"),
+        (LUA + "release.lua", "call('GET', LOCK .. seat) == token and", "true and"),
     ),
     mutant(
         "drop the token check of renew",

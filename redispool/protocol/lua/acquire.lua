@@ -11,7 +11,7 @@ local ASKER, TTL, PRESENCE, TOKEN = ARGV[3], ARGV[4], ARGV[5], ARGV[#ARGV]
 local WANT, WAIT, BOX, AHEAD, STAMP, OPTIONS = '', true, '', '', '', ''
 if #ARGV > 6 then WANT, WAIT, BOX, AHEAD, STAMP, OPTIONS = ARGV[6], ARGV[7] ~= '0', ARGV[8], ARGV[9], ARGV[10], ARGV[11] end
 -- The common cases first, before all that the others need is even made: who asks for the first time for the next in turn,
--- in a pool of simple accounts where nothing has expired, gets it if nobody waits, or is the next to wait.
+-- in a pool without policy or labels where nothing has expired, gets it if nobody waits, or is the next to wait.
 local is_plain = not extras and WANT == '' and STAMP == '' and OPTIONS == ''
   and (not sealed or string.find(ARGV[2], ' ' .. sealed, 1, true)) -- the keys of its records
 local lease = is_plain and call('ZRANGE', LEASES, '0', '0', 'WITHSCORES') -- the first to end
@@ -20,20 +20,33 @@ if is_plain and not anyone_waits then
   local name = call('LPOP', ROTATION)
   local places = name and redis.pcall('HINCRBY', PLACES, name, '-1')
   local record = places == 0 and call('HGET', ACCOUNTS, name)
-  if record and string.sub(record, 1, 2) == '1\n' and call('SET', LOCK .. name, TOKEN, 'PX', TTL, 'NX') then
+  local seat, number
+  if record and string.sub(record, 1, 2) == '1\n' then
+    seat = name
+  elseif record and string.find(record, '^[1-9]%d*\n') then -- one of several
+    number = redis.pcall('LPOP', IDLE .. name)
+    if type(number) == 'string' then seat = number == '1' and name or name .. '\t' .. number end
+  end
+  if seat and call('SET', LOCK .. seat, TOKEN, 'PX', TTL, 'NX') then
     local fence = redis.pcall('HINCRBY', META, 'fence', '1') -- an error, should somebody have written what is no number
     fence = type(fence) == 'number' and string.format('%d', fence)
-    if fence and redis.pcall('HSETNX', HELD, TOKEN, name .. '\n' .. ASKER .. '\n' .. fence .. '\n' .. now_text .. '\n') == 1 then
+    if fence and redis.pcall('HSETNX', HELD, TOKEN, seat .. '\n' .. ASKER .. '\n' .. fence .. '\n' .. now_text .. '\n') == 1 then
       local expires = string.format('%d', now + TTL)
       call('ZADD', LEASES, expires, TOKEN)
       if by_owner then redis.pcall('SADD', OWNER .. ASKER, TOKEN) end
       call('XADD', EVENTS, 'MAXLEN', '~', EVENTS_KEPT, '*', 'granted', name .. '\n' .. ASKER .. '\n' .. fence .. '\n' .. TOKEN .. '\n\n')
-      return {'granted', now, 'granted\n' .. TOKEN .. '\n' .. name .. '\n' .. fence .. '\n' .. now_text .. '\n' .. expires .. '\n' .. record}
+      if number and call('EXISTS', IDLE .. name) == 1 then -- its next turn comes at the end
+        call('HINCRBY', PLACES, name, '1')
+        call('RPUSH', ROTATION, name)
+        redis.pcall('HINCRBY', META, 'more', '-1')
+      end
+      return {'granted', now, 'granted\n' .. TOKEN .. '\n' .. seat .. '\n' .. fence .. '\n' .. now_text .. '\n' .. expires .. '\n' .. record}
     end
-    call('DEL', LOCK .. name) -- the token was granted something before, and is told so below
+    call('DEL', LOCK .. seat) -- the token was granted something before, and is told so below
     if fence then call('HINCRBY', META, 'fence', '-1') end
   end
   if name then -- back to where it was
+    if number and seat then call('LPUSH', IDLE .. name, number) end
     if type(places) == 'number' then call('HINCRBY', PLACES, name, '1') end
     call('LPUSH', ROTATION, name)
   end

@@ -6,7 +6,7 @@
 local call = redis.call -- looked up once: most of a script's time is its calls
 local META = KEYS[1]
 local POOL = string.sub(META, 1, -5)
-local ROTATION, PLACES, ACCOUNTS, REQUESTS = POOL .. 'rotation', POOL .. 'places', POOL .. 'accounts', POOL .. 'requests'
+local ROTATION, PLACES, ACCOUNTS, REQUESTS, IDLE = POOL .. 'rotation', POOL .. 'places', POOL .. 'accounts', POOL .. 'requests', POOL .. 'idle:'
 local EVENTS_KEPT = '10000' -- of the audit trail, unless the policy says otherwise
 local LEASES, HELD, LOCK, OWNER, EVENTS = POOL .. 'leases', POOL .. 'held', POOL .. 'lock:', POOL .. 'owner:', POOL .. 'events'
 
