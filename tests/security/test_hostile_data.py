@@ -6,6 +6,7 @@ import itertools
 import json
 
 import pytest
+from cryptography.fernet import Fernet
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -106,15 +107,70 @@ def test_no_garbage_in_a_hash_makes_a_script_hang_or_run_away(server, make_pool,
             client.delete(key)
 
 
-@pytest.mark.parametrize("field", ["more", "stale", "fence", "stamp", "next_at", "policy"])
-def test_garbage_in_meta_is_named_before_anything_changes(make_pool, client, pool_name, field):
+@pytest.mark.parametrize(
+    ("field", "junk"),
+    [(field, "garbage") for field in ("more", "stale", "fence", "stamp", "next_at", "policy")]
+    + [("fence", "007"), ("stale", "9" * 19)],
+)
+def test_garbage_in_meta_is_named_before_anything_changes(make_pool, client, pool_name, field, junk):
     make_pool(2)
     keys = PoolKeys("redispool", pool_name)
-    client.hset(keys.meta, field, "garbage")
+    client.hset(keys.meta, field, junk)
     before = {key: client.dump(key) for key in client.scan_iter(f"redispool:{{{pool_name}}}*")}
     with pytest.raises(ProtocolMismatch, match=f"field '{field}' of hash '{keys.meta}'"):
         make_pool().acquire_account(timeout=0)
     assert {key: client.dump(key) for key in client.scan_iter(f"redispool:{{{pool_name}}}*")} == before
+
+
+@pytest.mark.parametrize("junk", ["garbage", "007", "9223372036854775807"])
+def test_a_fence_that_is_none_costs_no_account_and_those_to_come_are_larger(make_pool, client, pool_name, junk):
+    pool = make_pool(2)
+    first = pool.acquire_account()
+    client.hset(PoolKeys("redispool", pool_name).meta, "fence", junk)
+    fences = [first.lease.fence]
+    for name in ("a2", None):  # that very one, and the next in turn
+        account = pool.acquire_account(name, timeout=0)
+        fences.append(account.lease.fence)
+        account.release()
+    assert fences == sorted(set(fences))
+    first.release()
+    assert pool.status().free == 2
+
+
+@pytest.mark.parametrize("field", ["more", "stale"])
+def test_what_is_free_is_counted_anew_once_all_is_taken(make_pool, client, pool_name, field):
+    pool = make_pool([Account("a", "x"), Account("b", "x", max_sessions=2)])
+    pool.acquire_account("a").release()  # leaves a stale entry
+    client.hset(PoolKeys("redispool", pool_name).meta, field, "garbage")
+    pool.acquire_account("b").release()
+    taken = [pool.acquire_account(timeout=0) for _ in range(3)]
+    assert error_of(lambda: pool.acquire_account(timeout=0)).__class__ is AcquireTimeout
+    for account in taken:
+        account.release()
+    assert pool.status().free == 3
+
+
+def test_seats_are_counted_also_where_one_has_a_lock_of_another_type(make_pool, client, pool_name):
+    pool = make_pool([Account("a", "x", max_sessions=3)])
+    lock = f"redispool:{{{pool_name}}}:lock:a"
+    client.set(lock, "an operator's")
+    client.hset(f"{lock}\t2", "x", "y")
+    with pytest.raises(Exception, match="WRONGTYPE"):
+        pool.acquire_account(timeout=0)
+    client.delete(f"{lock}\t2")
+    assert pool.status().free == 2
+    assert list(pool.audit()) == []
+
+
+def test_a_pool_whose_version_was_removed_stays_sealed_and_ruled(make_pool, client, pool_name):
+    pool = make_pool(1, cipher=Fernet.generate_key())
+    meta = PoolKeys("redispool", pool_name).meta
+    for version in (b"1 settings", b"1 extras"):
+        assert client.hget(meta, "version") == version
+        client.hdel(meta, "version")
+        pool.add_account(Account(f"another-{version[2:].decode()}", "x"))
+        assert client.hget(meta, "version") == version
+        pool.configure(cooldown=1)
 
 
 @pytest.mark.parametrize("policy", ['{"pace":"fast"}', "[]x", '{"cleanup":1e', '{"cooldown":{}}', "7", "null"])

@@ -28,7 +28,7 @@ if is_plain and not anyone_waits then
     if type(number) == 'string' then seat = number == '1' and name or name .. '\t' .. number end
   end
   if seat and call('SET', LOCK .. seat, TOKEN, 'PX', TTL, 'NX') then
-    local fence = redis.pcall('HINCRBY', META, 'fence', '1') -- an error, should somebody have written what is no number
+    local fence = redis.pcall('HINCRBY', META, 'fence', '1')
     fence = type(fence) == 'number' and string.format('%d', fence)
     if fence and redis.pcall('HSETNX', HELD, TOKEN, seat .. '\n' .. ASKER .. '\n' .. fence .. '\n' .. now_text .. '\n') == 1 then
       local expires = string.format('%d', now + TTL)

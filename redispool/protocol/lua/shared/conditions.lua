@@ -166,23 +166,19 @@ local function grant_seat(request, token, name, record)
     if extras then handed_out(request, name, record) end
     return describe(token, name, 0, now, 0, record)
   end
-  local result, number
-  local tried = 0
+  local result, number, has_more
   repeat
     number = sessions == 1 and '1' or redis.pcall('LPOP', IDLE .. name)
     if type(number) == 'table' then -- it is of another type: the account keeps a turn, and the caller is told
       join_rotation(name, record)
       call('LPOP', IDLE .. name)
     elseif number then
-      tried = tried + 1
+      has_more = sessions > 1 and call('EXISTS', IDLE .. name) == 1
+      if has_more then tally('more', -1) end
       result = grant(request, token, seat_of(name, number), record)
     end
   until result or not number or sessions == 1
-  if sessions > 1 then
-    local has_more = call('EXISTS', IDLE .. name) == 1
-    if has_more then join_rotation(name, record) end
-    if tried > 0 then tally('more', (has_more and 0 or 1) - tried) end
-  end
+  if has_more then join_rotation(name, record) end
   if result and extras then handed_out(request, name, record) end
   return result
 end

@@ -20,4 +20,11 @@ local function record_lease(fence, token, name, seat, owner, ttl, purpose, recor
   return describe(token, seat, fence, now_text, expires, record)
 end
 
-local function next_fence() return whole(call('HINCRBY', META, 'fence', 1)) end
+local function next_fence()
+  local fence = redis.pcall('HINCRBY', META, 'fence', 1)
+  if type(fence) ~= 'number' then -- somebody has written what is none: those to come are above all that were counted
+    fence = clock[1] * 1000000 + clock[2]
+    call('HSET', META, 'fence', whole(fence))
+  end
+  return whole(fence)
+end

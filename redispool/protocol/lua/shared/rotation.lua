@@ -1,6 +1,6 @@
 -- Guarantees: in each rotation that an account is in it has one turn at most; its other entries there are stale, and skipped.
 -- There is the rotation of all accounts, '', and one for each choice of labels that was asked for: '\tNAME=VALUE\t...'.
--- PLACES counts an account's entries in a rotation: n > 0, the last of n is its turn and the others are stale; -n, all n are stale.
+-- PLACES counts an account's entries in a rotation: n > 0, the last of n is its turn and the others are stale; -n, all n are stale; 0: it has none.
 -- META counts in 'stale' the stale entries of the rotation of all, and in 'more' the free seats of accounts beyond the first of each.
 -- A record is 'SESSIONS[\tNAME=VALUE\t...]\n...'; 0 sessions: the account is never locked.
 --@include names
@@ -34,7 +34,7 @@ local function choices_of(record)
 end
 
 local function tally(what, change)
-  if change ~= 0 then call('HINCRBY', META, what, change) end
+  if change ~= 0 and type(redis.pcall('HINCRBY', META, what, change)) ~= 'number' then call('HSET', META, what, 0) end
 end
 
 local function count_free()

@@ -22,15 +22,16 @@ local function left_of(seat)
   return left >= 0 and math.max(left, 1) or 60000
 end
 
--- Returns a seat to those that are free. What is free already, as somebody deleted its lock, counts once.
+-- Returns a seat to those that are free. An account that is free already, as somebody deleted its lock, counts once.
 local function put_back(name, number, record)
   local has_turn = places_of('', name) > 0
   if sessions_of(record) > 1 then
-    if type(redis.pcall('RPUSH', IDLE .. name, number)) == 'table' then -- of another type: the seat comes when it is gone
+    local idle = redis.pcall('RPUSH', IDLE .. name, number)
+    if type(idle) ~= 'number' then -- of another type: the seat comes when it is gone
       need_extras()
       return call('ZADD', COOLING, now + 1000, seat_of(name, number))
     end
-    if has_turn then tally('more', 1) end
+    if idle > 1 then tally('more', 1) end
   end
   if has_turn then return end
   join_rotation(name, record)

@@ -43,11 +43,15 @@ if version ~= ARGV[1] or is_first_contact then
     end
     policy = rules
   end
-  extras, sealed, by_owner = uses == 'extras' or settings[2] ~= false, settings[1], settings[3]
+  if uses == '' then -- somebody has removed the version
+    uses = settings[2] and 'extras' or (settings[1] or settings[3]) and 'settings' or ''
+  end
+  extras, sealed, by_owner = uses == 'extras', settings[1], settings[3]
   if is_first_contact then
     local counters = {'more', 'stale', 'fence', 'stamp', 'next_at'}
     for i, value in ipairs(call('HMGET', META, unpack(counters))) do
-      if value and not (i <= 3 and string.match(value, '^-?%d+$') or i > 3 and tonumber(value)) then return {'garbage', META, counters[i]} end
+      local is_whole = value == '0' or value and #value < 18 and string.match(value, '^-?[1-9]%d*$')
+      if value and not (is_whole or i > 3 and tonumber(value)) then return {'garbage', META, counters[i]} end
     end
   end
 end

@@ -42,7 +42,10 @@ local function take_next(request)
     if pause() > 0 then break end -- somebody else has been served
     local name
     name, more = next_account(choice)
-    if not name then break end
+    if not name then
+      if step == 1 and choice == '' and not more then call('HDEL', META, 'more', 'stale') end -- whatever was counted: nothing is left
+      break
+    end
     local record = call('HGET', ACCOUNTS, name)
     if record then
       local waiter, bounded = first_waiter(name, record, sessions_of(record) == 0)
